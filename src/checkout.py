@@ -1,0 +1,199 @@
+"""A real EPyMARL checkout: how it is recognised, and how the plugin joins the process that runs it.
+
+The file that ``mf-pmd attach`` leaves in a checkout and the launcher behind ``mf-pmd train --host``
+both end in `join`: nothing of a checkout is edited or copied, and all that is known of one is here.
+"""
+
+import ast
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+from .errors import UserError
+from .register import HostAPI, register
+
+CONFIG = Path(__file__).resolve().parent / "config"
+
+FOLDER_OF_OPTION = {"--config": "algs", "--env-config": "envs"}
+"""The two options that name a yaml file, and the folder of ``config`` it lies in."""
+
+REGISTRY_MODULES = {
+    "learners": "learners",
+    "controllers": "controllers",
+    "agents": "modules.agents",
+    "critics": "modules.critics",
+    "runners": "runners",
+    "envs": "envs",
+}
+"""The fields of `HostAPI` that are registries, and the checkout's module of each."""
+
+TOP_LEVEL_NAMES = ("components", "controllers", "envs", "learners", "modules", "run", "runners", "utils")
+"""The names that a checkout's modules go by once its ``src`` is on the path."""
+
+REQUIRED_FILES = (
+    "main.py",
+    "run.py",
+    "config/default.yaml",
+    "components/episode_buffer.py",
+    "utils/logging.py",
+    *(f"{module.replace('.', '/')}/__init__.py" for module in REGISTRY_MODULES.values()),
+)
+"""What must lie under ``src`` for a folder to be taken for an EPyMARL checkout."""
+
+
+def source_folder(path: str | Path) -> Path:
+    """The absolute ``src`` folder of the EPyMARL checkout at ``path``.
+
+    Errors: `UserError` where a file that every checkout has is missing.
+    """
+    root = Path(path).expanduser().resolve()
+    missing = next((name for name in REQUIRED_FILES if not (root / "src" / name).is_file()), None)
+    if missing is not None:
+        raise UserError(
+            f"{root} is not an EPyMARL checkout (it has no src/{missing}): give the folder of a clone of"
+            " https://github.com/uoe-agents/epymarl, the one that holds src/"
+        )
+    return root / "src"
+
+
+def our_config_names() -> dict[str, list[str]]:
+    """The yaml files that the plugin brings: the names of ``algs`` and of ``envs``."""
+    return {
+        folder: sorted(file.stem for file in (CONFIG / folder).glob("*.yaml"))
+        for folder in FOLDER_OF_OPTION.values()
+    }
+
+
+def our_registry_names() -> dict[str, set[str]]:
+    """The names that `register` adds to each registry of a host, by the field of `HostAPI`."""
+    host = HostAPI(**{field: {} for field in REGISTRY_MODULES}, EpisodeBatch=object)
+    register(host)
+    return {field: set(getattr(host, field)) for field in REGISTRY_MODULES}
+
+
+def taken_names(source: Path) -> list[str]:
+    """The names of ours that the checkout uses already, as read from its files; nothing is imported."""
+    yaml_files = [
+        f"src/config/{folder}/{name}.yaml"
+        for folder, names in our_config_names().items()
+        for name in names
+        if (source / "config" / folder / f"{name}.yaml").exists()
+    ]
+    ours = our_registry_names()
+    entries = []
+    for field, module in REGISTRY_MODULES.items():
+        file = source / module.replace(".", "/") / "__init__.py"
+        theirs = literal_registry_names(file.read_text(encoding="utf-8"))
+        entries += [f'{module}.REGISTRY["{name}"]' for name in sorted(ours[field] & theirs)]
+    return yaml_files + entries
+
+
+def literal_registry_names(code: str) -> set[str]:
+    """The literal keys that a module puts into its ``REGISTRY``, one by one or as one dictionary."""
+    keys: list[ast.expr | None] = []
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, ast.Assign):
+            continue
+        for target in node.targets:
+            if isinstance(target, ast.Subscript) and _is_registry(target.value):
+                keys.append(target.slice)
+            elif _is_registry(target) and isinstance(node.value, ast.Dict):
+                keys.extend(node.value.keys)
+    return {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+
+
+def _is_registry(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "REGISTRY"
+
+
+def with_our_configs(argv: list[str], source: Path) -> list[str]:
+    """``argv`` with the names of our yaml files made absolute paths, the form that the checkout reads.
+
+    A name that the checkout has itself, and a name that neither has, stay as they are. The checkout
+    appends ``.yaml`` and reads the value up to the next ``=``.
+
+    Errors: `UserError` where the plugin is installed under a folder with ``=`` in its name.
+    """
+    return [_with_our_config(word, source) for word in argv]
+
+
+def _with_our_config(word: str, source: Path) -> str:
+    option, _, name = word.partition("=")
+    folder = FOLDER_OF_OPTION.get(option)
+    if folder is None or name not in our_config_names()[folder]:
+        return word
+    if (source / "config" / folder / f"{name}.yaml").exists():
+        return word
+    ours = str(CONFIG / folder / name)
+    if "=" in ours:
+        raise UserError(f"{ours}.yaml: EPyMARL cannot read a path that holds '=': install mf-pmd elsewhere")
+    return f"{option}={ours}"
+
+
+def join(source: str | os.PathLike[str]) -> None:
+    """Add the plugin to the checkout whose ``src`` folder this process runs from.
+
+    To be called before the checkout's ``main.py`` imports its ``run``: fills the registries, and
+    turns the names of our yaml files in ``sys.argv`` into paths.
+
+    Errors: `UserError` where the checkout lacks one of its own requirements, or has names of ours.
+    """
+    folder = Path(source).resolve()
+    sys.argv[:] = with_our_configs(sys.argv, folder)
+    stub_smaclite()
+    host = host_api(folder)
+    for field, names in our_registry_names().items():
+        taken = sorted(names & set(getattr(host, field)))
+        if taken:
+            raise UserError(
+                f"{folder}: {REGISTRY_MODULES[field]}.REGISTRY has an entry {taken[0]!r} already:"
+                " rename it, or run a clean clone"
+            )
+    register(host)
+
+
+def stub_smaclite() -> None:
+    """Let ``import smaclite`` succeed where it is not installed, so that ``envs`` can be imported.
+
+    EPyMARL imports it whatever is played, and no package index has it.
+    """
+    if "smaclite" not in sys.modules and importlib.util.find_spec("smaclite") is None:
+        stub = ModuleType("smaclite", "Stands in for SMAClite, which is not installed.")
+        stub.__spec__ = ModuleSpec("smaclite", loader=None)
+        sys.modules["smaclite"] = stub
+
+
+def host_api(source: Path) -> HostAPI:
+    """The registries and the batch class of the checkout, whose ``src`` folder is on the path.
+
+    Errors: `UserError` where a package that EPyMARL itself needs is missing, or where another
+    package of this Python goes by the name of one of its modules.
+    """
+    registries = {field: _import(module, source).REGISTRY for field, module in REGISTRY_MODULES.items()}
+    return HostAPI(**registries, EpisodeBatch=_import("components.episode_buffer", source).EpisodeBatch)
+
+
+def _import(name: str, source: Path) -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            # about environments that whoever plays ours has no use for
+            warnings.filterwarnings("ignore", message="(PettingZoo|VMAS) is not installed")
+            module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in TOP_LEVEL_NAMES:
+            raise
+        raise UserError(
+            f"{source}: EPyMARL itself needs the package {error.name!r}, which {sys.executable} lacks:"
+            f" install it (pip install {error.name})"
+        ) from error
+    file = module.__file__
+    if file is None or not Path(file).resolve().is_relative_to(source):
+        raise UserError(
+            f"{source}: the name {name!r} belongs to {file} in this process: run the checkout's own main.py"
+        )
+    return module
