@@ -33,7 +33,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     package_dir={"mf_pmd": "src"},
-    packages=["mf_pmd", *(f"mf_pmd.{name}" for name in find_packages("src"))],
+    packages=["mf_pmd", *(f"mf_pmd.{name}" for name in find_packages(str(ROOT / "src")))],
     package_data={"mf_pmd": ["config/**/*.yaml", "host/config/**/*.yaml"]},
     install_requires=[
         "torch>=2.4",

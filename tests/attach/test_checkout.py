@@ -1,0 +1,100 @@
+"""What is read off a checkout, and the words that are handed to its main.py."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from mf_pmd import checkout
+from mf_pmd.errors import UserError
+
+
+def test_the_names_of_our_yaml_files_become_paths_without_yaml(stand_in):
+    words = ["main.py", "--env-config=a_sis", "--config=mf_pmd", "with", "seed=1", "env_args.n_agents=20"]
+    rewritten = checkout.with_our_configs(words, stand_in.source)
+    assert rewritten == [
+        "main.py",
+        f"--env-config={checkout.CONFIG / 'envs' / 'a_sis'}",
+        f"--config={checkout.CONFIG / 'algs' / 'mf_pmd'}",
+        "with",
+        "seed=1",
+        "env_args.n_agents=20",
+    ]
+    assert words[1] == "--env-config=a_sis", "the argument is left as it was"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--config=iql",
+        "--config=a_sis",
+        "--env-config=mf_pmd",
+        "--config=nowhere",
+        "--config=",
+        "--config",
+        "--configuration=mf_pmd",
+        "config=mf_pmd",
+        "--config=/elsewhere/mf_pmd",
+        "--config=mf_pmd=x",
+        "name=mf_pmd",
+        "",
+    ],
+)
+def test_other_words_stay_as_they_are(stand_in, word):
+    assert checkout.with_our_configs([word], stand_in.source) == [word]
+
+
+def test_a_yaml_of_the_checkout_wins_over_ours(stand_in):
+    stand_in.write("src/config/algs/mf_pmd.yaml", "name: theirs\n")
+    assert checkout.with_our_configs(["--config=mf_pmd"], stand_in.source) == ["--config=mf_pmd"]
+
+
+def test_an_installation_whose_path_holds_an_equals_sign_is_refused(stand_in, monkeypatch, tmp_path):
+    config = tmp_path / "a=b"
+    (config / "algs").mkdir(parents=True)
+    (config / "algs" / "mf_pmd.yaml").touch()
+    monkeypatch.setattr(checkout, "CONFIG", config)
+    with pytest.raises(UserError, match="install mf-pmd elsewhere"):
+        checkout.with_our_configs(["--config=mf_pmd"], stand_in.source)
+
+
+def test_registry_names_are_read_from_both_forms_and_nothing_else():
+    code = (
+        'REGISTRY = {"a": 1, **others, name: 2}\n'
+        'REGISTRY["b"] = 3\n'
+        'REGISTRY[name] = 4\nOTHER["c"] = 5\nOTHER = {"d": 6}\n'
+        'def add():\n    REGISTRY["e"] = 7\n'
+    )
+    assert checkout.literal_registry_names(code) == {"a", "b", "e"}
+
+
+def test_a_clean_checkout_has_none_of_our_names(stand_in):
+    assert checkout.taken_names(stand_in.source) == []
+
+
+def test_what_we_bring_is_not_empty():
+    names = checkout.our_config_names()
+    assert "mf_pmd" in names["algs"]
+    assert "a_sis" in names["envs"]
+    assert "population" in checkout.our_registry_names()["runners"]
+    assert "population" in checkout.our_registry_names()["envs"]
+
+
+def test_smaclite_is_stubbed_where_it_is_missing(monkeypatch):
+    monkeypatch.delitem(sys.modules, "smaclite", raising=False)
+    if importlib.util.find_spec("smaclite") is not None:
+        pytest.skip("smaclite is installed")
+    checkout.stub_smaclite()
+    stub = sys.modules["smaclite"]
+    assert importlib.util.find_spec("smaclite") is stub.__spec__
+    checkout.stub_smaclite()
+    assert sys.modules["smaclite"] is stub
+    monkeypatch.delitem(sys.modules, "smaclite")
+
+
+def test_smaclite_stays_where_it_is_installed(monkeypatch, tmp_path):
+    (tmp_path / "smaclite.py").write_text("real = True\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "smaclite", raising=False)
+    checkout.stub_smaclite()
+    assert "smaclite" not in sys.modules
