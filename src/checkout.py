@@ -10,7 +10,6 @@ import importlib.util
 import os
 import sys
 import warnings
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +17,7 @@ from .errors import UserError
 from .register import HostAPI, register
 
 CONFIG = Path(__file__).resolve().parent / "config"
+STAND_INS = Path(__file__).resolve().parent / "stand_ins"
 
 FOLDER_OF_OPTION = {"--config": "algs", "--env-config": "envs"}
 """The two options that name a yaml file, and the folder of ``config`` it lies in."""
@@ -162,10 +162,8 @@ def stub_smaclite() -> None:
 
     EPyMARL imports it whatever is played, and no package index has it.
     """
-    if "smaclite" not in sys.modules and importlib.util.find_spec("smaclite") is None:
-        stub = ModuleType("smaclite", "Stands in for SMAClite, which is not installed.")
-        stub.__spec__ = ModuleSpec("smaclite", loader=None)
-        sys.modules["smaclite"] = stub
+    if importlib.util.find_spec("smaclite") is None:
+        sys.path.append(str(STAND_INS))
 
 
 def host_api(source: Path) -> HostAPI:

@@ -17,6 +17,9 @@ from . import checkout
 from .attach import is_attached
 from .errors import UserError
 
+_SCOPE = (*checkout.TOP_LEVEL_NAMES, "smaclite")
+"""The top-level modules that belong to one run of a checkout."""
+
 
 def train(path: str, argv: list[str]) -> int:
     """Run ``main.py`` of the EPyMARL checkout at ``path`` with the words ``argv``; returns its status.
@@ -68,7 +71,7 @@ def _known(folder: str, source: Path) -> list[str]:
 def _running_as(source: Path, argv: list[str]) -> Iterator[None]:
     """Arrange ``sys`` as ``python src/main.py`` would find it, and restore it afterwards."""
     saved_argv, saved_path = sys.argv[:], sys.path[:]
-    displaced = _take_modules(checkout.TOP_LEVEL_NAMES)
+    displaced = _take_modules(_SCOPE)
     sys.argv[:] = [str(source / "main.py"), *argv]
     sys.path.insert(0, str(source))
     try:
@@ -76,7 +79,7 @@ def _running_as(source: Path, argv: list[str]) -> Iterator[None]:
             yield
     finally:
         sys.argv[:], sys.path[:] = saved_argv, saved_path
-        _take_modules(checkout.TOP_LEVEL_NAMES)
+        _take_modules(_SCOPE)
         sys.modules.update(displaced)
 
 

@@ -1,5 +1,6 @@
 """What is read off a checkout, and the words that are handed to its main.py."""
 
+import importlib
 import importlib.util
 import sys
 
@@ -80,21 +81,30 @@ def test_what_we_bring_is_not_empty():
     assert "population" in checkout.our_registry_names()["envs"]
 
 
-def test_smaclite_is_stubbed_where_it_is_missing(monkeypatch):
+@pytest.fixture
+def path(monkeypatch):
+    """The search path, restored afterwards; smaclite is not imported yet."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.delitem(sys.modules, "smaclite", raising=False)
+    yield sys.path
+    sys.modules.pop("smaclite", None)
+
+
+def test_smaclite_is_stubbed_where_it_is_missing(path):
     if importlib.util.find_spec("smaclite") is not None:
         pytest.skip("smaclite is installed")
+    before = path[:]
     checkout.stub_smaclite()
-    stub = sys.modules["smaclite"]
-    assert importlib.util.find_spec("smaclite") is stub.__spec__
+    assert "Stands in" in importlib.import_module("smaclite").__doc__
     checkout.stub_smaclite()
-    assert sys.modules["smaclite"] is stub
-    monkeypatch.delitem(sys.modules, "smaclite")
+    assert path == [*before, str(checkout.STAND_INS)]
 
 
-def test_smaclite_stays_where_it_is_installed(monkeypatch, tmp_path):
+def test_smaclite_stays_where_it_is_installed(path, tmp_path):
     (tmp_path / "smaclite.py").write_text("real = True\n", encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "smaclite", raising=False)
+    path.insert(0, str(tmp_path))
+    importlib.invalidate_caches()
+    before = path[:]
     checkout.stub_smaclite()
-    assert "smaclite" not in sys.modules
+    assert path == before
+    assert importlib.import_module("smaclite").real

@@ -13,13 +13,9 @@ OURS = ["--config=mf_pmd", "--env-config=a_sis"]
 
 
 @pytest.fixture(autouse=True)
-def _no_byte_code_and_no_stub(monkeypatch):
-    """Leave the checkout and this process as they were found."""
+def _no_byte_code(monkeypatch):
+    """Leave the checkout as it was found."""
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    had_smaclite = "smaclite" in sys.modules
-    yield
-    if not had_smaclite:
-        sys.modules.pop("smaclite", None)
 
 
 def test_train_does_what_attaching_does_and_leaves_no_file(stand_in, capfd):
@@ -56,7 +52,7 @@ def test_train_restores_the_process(stand_in, monkeypatch):
     assert sys.argv == argv
     assert sys.path == path
     assert sys.modules["utils"] is theirs
-    assert not {"run", "learners", "envs", "utils.logging"} & set(sys.modules)
+    assert not {"run", "learners", "envs", "utils.logging", "smaclite"} & set(sys.modules)
 
 
 def test_train_runs_two_checkouts_one_after_the_other(stand_in, tmp_path, capfd):
