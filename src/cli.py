@@ -1,0 +1,200 @@
+"""The command line: ``mf-pmd train``, ``list``, ``config``, ``attach``, ``detach``.
+
+This is the composition root: it alone knows the host, the plugin and the evaluation, and introduces them to each
+other. What a verb needs is imported inside it, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import __version__
+from .errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+CONFIG_ROOTS = (PACKAGE / "config", PACKAGE / "host" / "config")
+REFUSED = 2
+INTERRUPTED = 130
+
+DESCRIPTION = "Approximate Nash equilibria of games with thousands of nearly identical agents."
+VERBS_HELP = """verbs:
+  train --config=ALG --env-config=ENV [with key=value ...]
+                        train, or test a checkpoint (with evaluate=True checkpoint_path=...)
+  train --host PATH ... the same in an EPyMARL checkout, which is left as it is
+  list algs|envs        the algorithms, or the environments
+  config ALG ENV [with key=value ...]
+                        the merged configuration with its comments
+  attach PATH           make an EPyMARL checkout know our algorithms and games
+  detach PATH           undo it
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that knows no abbreviations and complains in one line."""
+
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message} (try {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the words after the program's name; those of this process if None.
+
+    Returns:
+        The exit status: 0, 2 for what a user can mend, 130 after Ctrl-C.
+    """
+    try:
+        options = _top_parser().parse_args(argv)
+        return VERBS[options.verb](options.words)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="mf-pmd",
+        description=DESCRIPTION,
+        epilog=VERBS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mf-pmd {__version__}")
+    parser.add_argument("verb", choices=list(VERBS), metavar="VERB", help="what to do, see below")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="see below")
+    return parser
+
+
+def _train(words: Sequence[str]) -> int:
+    checkout, words = _split_host(words)
+    if checkout is not None:
+        from . import launcher
+
+        return launcher.train(checkout, words)
+    parser = _Parser(
+        prog="mf-pmd train",
+        description="Train, or test a checkpoint. `mf-pmd config ALG ENV` lists the settings.",
+    )
+    parser.add_argument("--config", metavar="ALG", help="algorithm: a name (`mf-pmd list algs`) or a yaml file")
+    parser.add_argument("--env-config", metavar="ENV", help="environment: a name (`mf-pmd list envs`) or a yaml file")
+    parser.add_argument("--host", metavar="PATH", help="an EPyMARL checkout to run in, instead of the embedded host")
+    parser.add_argument("settings", nargs="*", metavar="with key=value", help="settings to change")
+    options = parser.parse_intermixed_args(words)
+    from .host.utils.config import load_config
+
+    config = load_config(options.config, options.env_config, _settings(options.settings), CONFIG_ROOTS)
+    _register()
+    from .host.run import train
+
+    train(config, finish=_draw_figures)
+    return 0
+
+
+def _list(words: Sequence[str]) -> int:
+    parser = _Parser(prog="mf-pmd list", description="What there is.")
+    parser.add_argument("kind", choices=["algs", "envs"], help="algorithms or environments")
+    options = parser.parse_args(words)
+    from .host.utils.config import catalogue, describe
+
+    files = catalogue(options.kind, CONFIG_ROOTS)
+    width = max(map(len, files), default=0)
+    for name, path in files.items():
+        print(f"{name:<{width}}  {describe(path)}")
+    return 0
+
+
+def _config(words: Sequence[str]) -> int:
+    parser = _Parser(prog="mf-pmd config", description="The merged configuration with its comments.")
+    parser.add_argument("alg", metavar="ALG", help="algorithm")
+    parser.add_argument("env", metavar="ENV", help="environment")
+    parser.add_argument("settings", nargs="*", metavar="with key=value", help="settings to change")
+    options = parser.parse_args(words)
+    from .host.utils.config import load_settings, render
+
+    print(render(load_settings(options.alg, options.env, _settings(options.settings), CONFIG_ROOTS)))
+    return 0
+
+
+def _attach(words: Sequence[str]) -> int:
+    from .attach import attach
+
+    print(attach(_checkout("attach", words)))
+    return 0
+
+
+def _detach(words: Sequence[str]) -> int:
+    from .attach import detach
+
+    print(detach(_checkout("detach", words)))
+    return 0
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": _train,
+    "list": _list,
+    "config": _config,
+    "attach": _attach,
+    "detach": _detach,
+}
+
+
+def _split_host(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The checkout that ``--host`` names, and the other words."""
+    parser = _Parser(prog="mf-pmd train", add_help=False)
+    parser.add_argument("--host")
+    options, rest = parser.parse_known_args(words)
+    return options.host, rest
+
+
+def _settings(words: Sequence[str]) -> list[str]:
+    """The ``key=value`` words behind ``with``.
+
+    Raises:
+        UserError: there are words, but no ``with`` before them.
+    """
+    if words and words[0] != "with":
+        raise UserError(f"{words[0]}: unexpected word; settings follow `with`: with {' '.join(words)}")
+    return [word for word in words if word != "with"]
+
+
+def _checkout(verb: str, words: Sequence[str]) -> str:
+    parser = _Parser(prog=f"mf-pmd {verb}", description=f"{verb.capitalize()} an EPyMARL checkout.")
+    parser.add_argument("path", metavar="PATH", help="the checkout")
+    return parser.parse_args(words).path
+
+
+def _register() -> None:
+    """Fill the embedded host's registries with the plugin's pieces."""
+    from . import register
+    from .host import controllers, envs, learners, runners
+    from .host.components.episode_batch import EpisodeBatch
+    from .host.modules import agents, critics
+
+    register.register(
+        register.HostAPI(
+            learners=learners.REGISTRY,
+            controllers=controllers.REGISTRY,
+            agents=agents.REGISTRY,
+            critics=critics.REGISTRY,
+            runners=runners.REGISTRY,
+            envs=envs.REGISTRY,
+            EpisodeBatch=EpisodeBatch,
+        )
+    )
+
+
+def _draw_figures(results_dir: Path) -> None:
+    from .evaluation import figures
+
+    figures.draw(results_dir)

@@ -1,0 +1,134 @@
+"""Builds the pieces of a run from its configuration; writes nothing to disk."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from ..errors import UserError
+from .components.episode_batch import Preprocess, Scheme, complete_scheme
+from .components.replay_buffer import ReplayBuffer
+from .components.transforms import OneHot
+from .controllers import REGISTRY as CONTROLLERS
+from .learners import REGISTRY as LEARNERS
+from .runners import REGISTRY as RUNNERS
+from .utils.logger import Logger, require_tensorboard
+from .utils.registries import look_up
+
+AT_LEAST_ONE = (
+    "t_max",
+    "batch_size_run",
+    "batch_size",
+    "buffer_size",
+    "test_nepisode",
+    "test_interval",
+    "log_interval",
+    "save_model_interval",
+)
+
+
+@dataclass
+class Pieces:
+    """Everything that takes part in a run.
+
+    Attributes:
+        args: the settings, with ``device``, the sizes of the environment and the run's token.
+        buffer: None for an on-policy run, whose batches go to the learner as they are.
+    """
+
+    args: SimpleNamespace
+    logger: Logger
+    runner: Any
+    learner: Any
+    buffer: ReplayBuffer | None
+
+
+def check_config(config: dict[str, Any]) -> None:
+    """Raise a UserError for settings that no run can serve."""
+    for key in AT_LEAST_ONE:
+        if config[key] < 1:
+            raise UserError(f"{key}={config[key]}: at least 1 is needed")
+    if config["batch_size"] > config["buffer_size"]:
+        raise UserError(
+            f"batch_size={config['batch_size']}: no more than buffer_size={config['buffer_size']} episodes are kept"
+        )
+    if config["batch_size_run"] > config["buffer_size"]:
+        raise UserError(
+            f"batch_size_run={config['batch_size_run']}: no more than buffer_size={config['buffer_size']} episodes are kept"
+        )
+    if (config["evaluate"] or config["save_replay"]) and not config["checkpoint_path"]:
+        raise UserError("evaluate=True: checkpoint_path is empty; name the checkpoint to evaluate")
+    for key in ("env", "name", "learner"):
+        if not config.get(key):
+            raise UserError(f"{key} is missing: the yaml of the algorithm or of the environment must set it")
+    if config["use_tensorboard"]:
+        require_tensorboard()
+
+
+def game_name(config: dict[str, Any]) -> str:
+    """What the environment calls the game.
+
+    Raises:
+        UserError: ``env_args`` names none.
+    """
+    name = config["env_args"].get("map_name") or config["env_args"].get("key")
+    if not name:
+        raise UserError("env_args.key is missing: the yaml of the environment must name its game")
+    return str(name)
+
+
+def make_args(config: dict[str, Any], token: str, console: logging.Logger) -> SimpleNamespace:
+    """The settings as the pieces read them."""
+    args = SimpleNamespace(**copy.deepcopy(config))
+    args.unique_token = token
+    if args.use_cuda and not torch.cuda.is_available():
+        console.warning("use_cuda=True, but torch finds no GPU here: running on the CPU")
+        args.use_cuda = False
+    args.device = "cuda" if args.use_cuda else "cpu"
+    args.test_nepisode = max(args.test_nepisode // args.batch_size_run, 1) * args.batch_size_run
+    args.env_args["seed"] = args.seed
+    return args
+
+
+def assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
+    """Runner, controller, learner and buffer, wired to each other.
+
+    Raises:
+        UserError: a name is in no registry, or a piece refuses the settings.
+    """
+    runner = look_up(RUNNERS, "runner", args.runner)(args=args, logger=logger)
+    env_info = runner.get_env_info()
+    for key in ("n_agents", "n_actions", "state_shape", "episode_limit"):
+        setattr(args, key, env_info[key])
+    scheme = _scheme(env_info, common_reward=args.common_reward)
+    groups = {"agents": args.n_agents}
+    preprocess: Preprocess = {"actions": ("actions_onehot", [OneHot(out_dim=args.n_actions)])}
+    complete = complete_scheme(scheme, preprocess)
+    mac = look_up(CONTROLLERS, "mac", args.mac)(complete, groups, args)
+    runner.setup(scheme=scheme, groups=groups, preprocess=preprocess, mac=mac)
+    learner = look_up(LEARNERS, "learner", args.learner)(mac, complete, logger, args)
+    if args.use_cuda:
+        learner.cuda()
+    buffer = None
+    if not args.batch_size_run == args.batch_size == args.buffer_size:
+        device = "cpu" if args.buffer_cpu_only else args.device
+        buffer = ReplayBuffer(
+            scheme, groups, args.buffer_size, args.episode_limit + 1, preprocess=preprocess, device=device
+        )
+    return Pieces(args, logger, runner, learner, buffer)
+
+
+def _scheme(env_info: dict[str, Any], *, common_reward: bool) -> Scheme:
+    return {
+        "state": {"vshape": env_info["state_shape"]},
+        "obs": {"vshape": env_info["obs_shape"], "group": "agents"},
+        "actions": {"vshape": (1,), "group": "agents", "dtype": torch.long},
+        "avail_actions": {"vshape": (env_info["n_actions"],), "group": "agents", "dtype": torch.int},
+        "terminated": {"vshape": (1,), "dtype": torch.uint8},
+        "reward": {"vshape": (1 if common_reward else env_info["n_agents"],)},
+    }

@@ -1,0 +1,1 @@
+"""Batches, buffers, transforms, action selectors and running statistics."""

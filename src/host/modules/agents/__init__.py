@@ -1,0 +1,7 @@
+"""Networks of the agents."""
+
+from .rnn_agent import RNNAgent
+
+REGISTRY = {
+    "rnn": RNNAgent,
+}

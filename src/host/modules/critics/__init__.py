@@ -1,0 +1,7 @@
+"""Networks of the critics."""
+
+from .ac_critic import ACCritic
+
+REGISTRY = {
+    "ac_critic": ACCritic,
+}

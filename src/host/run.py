@@ -1,0 +1,198 @@
+"""One experiment under sacred: from a configuration to a results folder."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import platform
+import re
+import secrets
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import UserError
+from .assembly import assemble, check_config, game_name, make_args
+from .loop import Loop
+from .utils.checkpoints import find_checkpoint, load_checkpoint
+from .utils.logger import Logger, console_logger
+from .utils.random_states import random_states, restore_random_states, seed_everything
+
+Finish = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a run left its things.
+
+    Attributes:
+        results_dir: sacred's folder: ``config.json``, ``metrics.json``, ``info.json``, ``run.json``, pictures.
+        models_dir: folder of the checkpoints.
+        checkpoint: the newest checkpoint, or None if none was written.
+        t_env: environment steps done.
+    """
+
+    results_dir: Path
+    models_dir: Path
+    checkpoint: Path | None
+    t_env: int
+
+
+def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
+    """Run one experiment: train, or evaluate a checkpoint.
+
+    Everything that can be refused is refused before the first file is written.
+
+    Args:
+        config: plain nested settings, as `load_config` gives them.
+        finish: called with the results folder after the run; what it raises is a warning.
+
+    Raises:
+        UserError: settings that cannot be served, an unusable checkpoint or results folder.
+        DivergenceError: a learner met a value that is not finite.
+    """
+    config = copy.deepcopy(config)
+    console = console_logger()
+    check_config(config)
+    _draw_seed(config, console)
+    if config["threads"] > 0:
+        torch.set_num_threads(config["threads"])
+    results = Path(config["local_results_path"]).expanduser().resolve()
+    token = _token(config)
+    logger = Logger(console)
+    seed_everything(config["seed"])
+    pieces = assemble(make_args(config, token, console), logger)
+    loop = Loop(pieces, config, results / "models" / token)
+    _restore(loop)
+    _require_writable(results, config["local_results_path"])
+    try:
+        results_dir = _run_under_sacred(loop, results)
+    except KeyboardInterrupt:
+        console.warning("interrupted at t_env %d; %s", pieces.runner.t_env, loop.describe_checkpoint())
+        raise
+    finally:
+        pieces.runner.close_env()
+    if finish is not None:
+        _call_finish(finish, results_dir, console)
+    console.info("results: %s", results_dir)
+    return RunResult(results_dir, loop.models_dir, loop.checkpoint, pieces.runner.t_env)
+
+
+def _draw_seed(config: dict[str, Any], console: logging.Logger) -> None:
+    if config["seed"] is None:
+        config["seed"] = secrets.randbelow(2**31)
+        console.info("seed=%d (drawn)", config["seed"])
+    if not 0 <= config["seed"] < 2**32:
+        raise UserError(f"seed={config['seed']}: a whole number from 0 to 2**32 - 1 is needed")
+
+
+def _token(config: dict[str, Any]) -> str:
+    """Name of the run's folders, of characters that every file system takes."""
+    now = datetime.now().strftime("%Y%m%dT%H%M%S-%f")
+    return re.sub(r"[^\w.-]", "-", f"{config['name']}_seed{config['seed']}_{game_name(config)}_{now}")
+
+
+def _require_writable(results: Path, given: str) -> None:
+    """Make the results folder and try it, leaving no trace of a failure."""
+    probe = results / f".probe-{os.getpid()}"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"local_results_path={given}: cannot be written to ({error.strerror}); name another folder"
+        ) from error
+
+
+def _restore(loop: Loop) -> None:
+    """Load the checkpoint that the settings name, if any."""
+    args = loop.args
+    if not args.checkpoint_path:
+        return
+    folder = find_checkpoint(args.checkpoint_path, args.load_step)
+    loop.load_state_dict(load_checkpoint(folder, loop.learner.load_models))
+    loop.checkpoint = folder
+    loop.logger.console_logger.info("loaded %s", folder)
+    if not args.evaluate and not args.save_replay and loop.runner.t_env >= args.t_max:
+        raise UserError(f"t_max={args.t_max}: the checkpoint is at t_env {loop.runner.t_env}; a larger t_max is needed")
+
+
+def _run_under_sacred(loop: Loop, results: Path) -> Path:
+    """Run the loop as a sacred experiment and return its folder."""
+    experiment, observer = _experiment(loop.config, results)
+    states = random_states()
+
+    @experiment.main
+    def main(_run: Any) -> None:
+        restore_random_states(states)  # sacred has seeded them once more
+        results_dir = Path(observer.dir)
+        _setup_logger(loop, _run, results)
+        try:
+            if loop.args.evaluate or loop.args.save_replay:
+                loop.evaluate()
+            else:
+                loop.train()
+            _save_artifacts(loop.runner, results_dir)
+        finally:
+            loop.logger.finish()
+
+    experiment.run()
+    return Path(observer.dir)
+
+
+def _experiment(config: dict[str, Any], results: Path) -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+        from sacred import SETTINGS, Experiment
+        from sacred.observers import FileStorageObserver
+        from sacred.utils import apply_backspaces_and_linefeeds
+
+    SETTINGS["CAPTURE_MODE"] = "sys"  # the default replaces the terminal by a pipe
+    SETTINGS["DISCOVER_SOURCES"] = "none"
+    SETTINGS["HOST_INFO"]["INCLUDE_CPU_INFO"] = False  # starts processes and takes a second
+    SETTINGS["HOST_INFO"]["INCLUDE_GPU_INFO"] = False
+    experiment = Experiment("mf-pmd", save_git_info=False)
+    experiment.logger = logging.getLogger("mf_pmd.sacred")
+    experiment.logger.setLevel(logging.ERROR)
+    experiment.captured_out_filter = apply_backspaces_and_linefeeds
+    observer = FileStorageObserver(
+        results / "sacred" / config["name"] / game_name(config), copy_sources=False
+    )
+    experiment.observers.append(observer)
+    experiment.add_config(copy.deepcopy(config))
+    return experiment, observer
+
+
+def _setup_logger(loop: Loop, run: Any, results: Path) -> None:
+    logger, args = loop.logger, loop.args
+    logger.setup_sacred(run)
+    logger.record("models_dir", str(loop.models_dir))
+    logger.record(
+        "versions", {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    )
+    if args.use_tensorboard:
+        logger.setup_tensorboard(results / "tb_logs" / args.unique_token)
+    if args.use_wandb:
+        logger.setup_wandb(loop.config, results)
+
+
+def _save_artifacts(runner: Any, results_dir: Path) -> None:
+    """Arrays that the runner wants to keep, as ``population.npz``."""
+    arrays = runner.artifacts() if hasattr(runner, "artifacts") else {}
+    if arrays:
+        np.savez_compressed(results_dir / "population.npz", **arrays)
+
+
+def _call_finish(finish: Finish, results_dir: Path, console: logging.Logger) -> None:
+    try:
+        finish(results_dir)
+    except Exception as error:
+        console.warning("the results are complete, but not their pictures: %s: %s", type(error).__name__, error)

@@ -1,0 +1,7 @@
+"""Runners: they play episodes and log returns."""
+
+from .episode_runner import EpisodeRunner
+
+REGISTRY = {
+    "episode": EpisodeRunner,
+}

@@ -1,0 +1,1 @@
+"""Configuration, logging, checkpoints, random states and progress of the host."""

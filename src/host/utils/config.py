@@ -1,0 +1,174 @@
+"""The configuration of a run: yaml files merged, and ``key=value`` words checked against them."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...errors import UserError
+from .values import parse_value
+from .yaml_files import Note, Settings, read_settings
+
+HOST_CONFIG = Path(__file__).resolve().parents[1] / "config"
+KINDS = {"algs": "algorithm", "envs": "environment"}
+OPTIONS = {"algs": "--config", "envs": "--env-config"}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean X?`` for the nearest known name, or nothing."""
+    known = list(known)
+    same_leaf = [key for key in known if key.rpartition(".")[2] == name.rpartition(".")[2]]
+    near = same_leaf or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def catalogue(kind: str, roots: Sequence[Path]) -> dict[str, Path]:
+    """Name -> yaml file of every algorithm (`kind` ``algs``) or environment (``envs``); earlier roots win."""
+    found: dict[str, Path] = {}
+    for root in roots:
+        for path in sorted((root / kind).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def describe(path: Path) -> str:
+    """The comment on the first line of a yaml file, if there is one."""
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+def find_yaml(kind: str, name: str | None, roots: Sequence[Path]) -> Path:
+    """The yaml file of an algorithm or environment given by name, or by a path with or without ``.yaml``.
+
+    Raises:
+        UserError: `name` is missing or unknown.
+    """
+    known = catalogue(kind, roots)
+    if not name:
+        raise UserError(f"{OPTIONS[kind]} is missing: choose an {KINDS[kind]} among {', '.join(known)}")
+    if name in known:
+        return known[name]
+    for base in (*(root / kind for root in roots), Path.cwd()):
+        for path in (base / name, base / f"{name}.yaml"):
+            if path.suffix == ".yaml" and path.is_file():
+                return path
+    raise UserError(
+        f"{OPTIONS[kind]}={name}: no such {KINDS[kind]}{did_you_mean(name, known)} "
+        f"(known: {', '.join(known)}; a path to a yaml file works too)"
+    )
+
+
+def load_settings(
+    alg: str | None, env: str | None, words: Sequence[str], roots: Sequence[Path]
+) -> Settings:
+    """Merge ``default.yaml``, the environment's yaml, the algorithm's yaml and the words, later ones winning.
+
+    Args:
+        alg: name or path of the algorithm's yaml.
+        env: name or path of the environment's yaml.
+        words: ``key=value`` with dotted keys; the key must exist and the value be of its type.
+        roots: config folders that hold ``algs`` and ``envs``.
+
+    Raises:
+        UserError: an unknown algorithm, environment, key or value.
+    """
+    alg_path, env_path = find_yaml("algs", alg, roots), find_yaml("envs", env, roots)
+    settings = read_settings(HOST_CONFIG / "default.yaml", "default.yaml")
+    for kind, path in (("envs", env_path), ("algs", alg_path)):
+        layer = read_settings(path, f"{kind}/{path.name}")
+        _merge(settings.values, layer.values)
+        settings.notes |= {key: _keep_comment(note, settings.notes.get(key)) for key, note in layer.notes.items()}
+    for word in words:
+        apply_word(settings, word)
+    return settings
+
+
+def load_config(
+    alg: str | None, env: str | None, words: Sequence[str], roots: Sequence[Path]
+) -> dict[str, Any]:
+    """The plain values of :func:`load_settings`."""
+    return load_settings(alg, env, words, roots).values
+
+
+def apply_word(settings: Settings, word: str) -> None:
+    """Set one ``key=value`` in place.
+
+    Raises:
+        UserError: the word has no ``=``, or its key or value is unknown.
+    """
+    key, equals, text = word.partition("=")
+    if not equals:
+        raise UserError(f"{word}: a setting is written key=value")
+    parent, leaf = _resolve(settings.values, key)
+    note = settings.notes.get(key, Note("", ""))
+    value = parse_value(key, text, default=parent[leaf], comment=note.comment)
+    if isinstance(value, dict):
+        for name, item in value.items():
+            item_text = item if isinstance(item, str) else yaml.safe_dump(item, default_flow_style=True)
+            apply_word(settings, f"{key}.{name}={item_text.removesuffix('...' + os.linesep).strip()}")
+        return
+    parent[leaf] = value
+    settings.notes[key] = Note(note.comment, "with")
+
+
+def render(settings: Settings) -> str:
+    """The settings as yaml, each line with its comment and the file it comes from."""
+    rows = list(_rows(settings, settings.values, prefix=""))
+    width = min(max(len(row) for row, _ in rows), 48)
+    return "\n".join(f"{row:<{width}}  {comment}".rstrip() for row, comment in rows)
+
+
+def dotted_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """Every key of nested settings, ``env_args`` and ``env_args.key`` alike."""
+    keys = []
+    for key, value in values.items():
+        keys.append(f"{prefix}{key}")
+        if isinstance(value, dict):
+            keys += dotted_keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def _resolve(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """The mapping that holds a dotted key, and the last part of the key."""
+    *path, leaf = key.split(".")
+    parent: Any = values
+    for part in path:
+        parent = parent.get(part) if isinstance(parent, dict) else None
+    if not isinstance(parent, dict) or leaf not in parent:
+        raise UserError(
+            f"{key}: no such setting{did_you_mean(key, dotted_keys(values))} "
+            f"(`mf-pmd config ALG ENV` lists them)"
+        )
+    return parent, leaf
+
+
+def _merge(base: dict[str, Any], layer: dict[str, Any]) -> None:
+    """Write `layer` over `base` in place, mapping by mapping."""
+    for key, value in layer.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = copy.deepcopy(value)
+
+
+def _keep_comment(note: Note, previous: Note | None) -> Note:
+    return note if note.comment or previous is None else Note(previous.comment, note.source)
+
+
+def _rows(settings: Settings, values: dict[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
+    indent = "  " * prefix.count(".")
+    for key, value in values.items():
+        note = settings.notes.get(f"{prefix}{key}", Note("", ""))
+        comment = f"# {note.comment}" + (f"  [{note.source}]" if note.source else "")
+        if isinstance(value, dict) and value:
+            yield f"{indent}{key}:", comment
+            yield from _rows(settings, value, prefix=f"{prefix}{key}.")
+        else:
+            text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+            yield f"{indent}{key}: {text.removesuffix('...' + chr(10)).strip()}", comment

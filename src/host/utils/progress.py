@@ -1,0 +1,73 @@
+"""Progress of a run: a bar on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from .logger import Logger
+
+EXPLOITABILITY = "test_mean_field_exploitability"
+SPEED = "agent_steps_per_second"
+
+
+class Progress:
+    """Shows how far a run is, how fast, and how far from an equilibrium.
+
+    Args:
+        mode: ``bar``, ``lines``, ``none``, or ``auto``: a bar if standard output is a terminal, else lines.
+        logger: where the shown numbers are.
+        start: environment steps already done.
+        total: environment steps of the run.
+    """
+
+    def __init__(self, mode: str, logger: Logger, *, start: int, total: int):
+        self._mode = ("bar" if sys.stdout.isatty() else "lines") if mode == "auto" else mode
+        self._logger = logger
+        self._start, self._total = start, total
+        self._began = time.monotonic()
+        self._bar = (
+            tqdm(total=total, initial=start, unit="step", file=sys.stderr, dynamic_ncols=True, leave=True)
+            if self._mode == "bar"
+            else None
+        )
+
+    def update(self, t_env: int) -> None:
+        """Move on to `t_env`."""
+        if self._bar is not None:
+            self._bar.set_postfix(self._figures(), refresh=False)
+            self._bar.update(min(t_env, self._total) - self._bar.n)
+
+    def report(self, t_env: int) -> None:
+        """Print the recent statistics and the time left, where lines are wanted."""
+        if self._mode == "lines":
+            self._logger.print_recent_stats()
+            self._logger.console_logger.info(
+                "t_env %d of %d, %s left", t_env, self._total, _clock(self._seconds_left(t_env))
+            )
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _figures(self) -> dict[str, str]:
+        exploitability, speed = self._logger.latest(EXPLOITABILITY), self._logger.latest(SPEED)
+        figures = {}
+        if exploitability is not None:
+            figures["exploitability"] = f"{exploitability:.3f}"
+        if speed is not None:
+            figures["agent-steps/s"] = f"{speed:,.0f}"
+        return figures
+
+    def _seconds_left(self, t_env: int) -> float:
+        done = t_env - self._start
+        return (time.monotonic() - self._began) * max(self._total - t_env, 0) / done if done > 0 else 0.0
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:d}:{minutes:02d}:{seconds:02d}"
