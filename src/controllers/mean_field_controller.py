@@ -1,0 +1,227 @@
+"""The mean-field controller: one policy of the local state for all agents, evaluated once a state."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.mean_field import Policy
+from ..modules.agents import REGISTRY as AGENTS
+from ..modules.agents import MeanFieldNetworkAgent
+from ..modules.features import feature_size
+from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
+
+POLICY_FILE = "policy.th"
+
+
+class InverseCDFSampler:
+    """Draws one action an agent by inverting the distribution function of its state's row.
+
+    Draws come from torch's global generator, as those of the host's own action selectors do.
+    """
+
+    def select_action(self, policy: Tensor, states: Tensor) -> Tensor:
+        """pi [B or 1, S, A] and states [B, N] int64 -> actions [B, N] int64."""
+        batch_size, n_states, n_actions = policy.shape
+        thresholds = policy.cumsum(-1)[..., :-1].expand(states.shape[0], n_states, n_actions - 1)
+        draws = torch.rand(states.shape, device=states.device)
+        actions = torch.zeros_like(states)
+        for k in range(n_actions - 1):
+            actions += draws >= torch.gather(thresholds[..., k], 1, states)
+        return actions
+
+
+class MeanFieldMAC:
+    """Controller of a policy pi_h(a | s), or pi_h(a | s, nu), shared by all agents (Yardim & He 2025, Sec. 5).
+
+    It reads local states off ``observation: index`` and the population off ``state``, evaluates
+    its agent once for every local state, and looks the agents up: the cost of a forward pass does
+    not grow with N. In training it plays the last iterate, in test mode ``output_policy``, sampled.
+
+    Args:
+        scheme: the host's batch scheme.
+        groups: the host's groups (not read).
+        args: reads ``agent``, ``output_policy``, ``n_actions``, ``state_shape`` (S), ``observation``,
+            ``population_info`` (set by the population runner), and what the agent reads.
+
+    Raises:
+        UserError: the environment has no discrete local states, or a setting is not one of those offered.
+    """
+
+    def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
+        require_population(args)
+        self.args = args
+        self.n_states: int = args.state_shape
+        self.n_actions: int = args.n_actions
+        self.horizon: int = args.population_info["horizon"]
+        self.game: str = args.population_info["game"]
+        if args.output_policy not in OUTPUT_POLICIES:
+            raise UserError(f"output_policy={args.output_policy}: choose one of {', '.join(OUTPUT_POLICIES)}")
+        if args.agent not in AGENTS:
+            raise UserError(f"agent={args.agent}: a mean-field controller takes {' or '.join(AGENTS)}")
+        self.output_policy: str = args.output_policy
+        self.agent = AGENTS[args.agent](self._input_size(AGENTS[args.agent].tabular), args)
+        self.population_dependent: bool = self.agent.population_dependent
+        self.action_selector = InverseCDFSampler()
+        self.history = PolicyHistory(keep_all=self.population_dependent)
+        self._tables: dict[str, Tensor] = {}
+        self.record_iterate()
+
+    def _input_size(self, tabular: bool) -> int:
+        if tabular:
+            return self.horizon * self.n_states
+        population = bool(self.args.population_dependent)
+        return feature_size(self.n_states, self.horizon, population=population)
+
+    # What a runner calls.
+
+    def init_hidden(self, batch_size: int) -> None:
+        """Start of a batch of episodes; the policy keeps no memory, only tables made since the last update."""
+        self._tables.clear()
+
+    @torch.no_grad()
+    def select_actions(
+        self,
+        ep_batch: object,
+        t_ep: int,
+        t_env: int,
+        bs: slice | list[int] = slice(None),
+        test_mode: bool = False,
+    ) -> Tensor:
+        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
+        states = ep_batch["obs"][bs, t_ep, :, 0].long()  # type: ignore[index]
+        population = ep_batch["state"][bs, t_ep]  # type: ignore[index]
+        return self.action_selector.select_action(self._rows(t_ep, population, test_mode), states)
+
+    def forward(self, ep_batch: object, t: int, test_mode: bool = False) -> Tensor:
+        """Action probabilities of all agents at step t, [B, N, A]."""
+        states = ep_batch["obs"][:, t, :, 0].long()  # type: ignore[index]
+        rows = self._rows(t, ep_batch["state"][:, t], test_mode)  # type: ignore[index]
+        rows = rows.expand(states.shape[0], -1, -1)
+        return torch.gather(rows, 1, states.unsqueeze(-1).expand(-1, -1, self.n_actions))
+
+    def _rows(self, h: int, population: Tensor, test_mode: bool) -> Tensor:
+        """The policy played at step h against nu [B, S]: [B or 1, S, A]."""
+        name = self.output_policy if test_mode else "last"
+        if self.population_dependent:
+            return self.policy_rows(name, h, population)
+        if name not in self._tables:
+            self._tables[name] = self.history.mean(name)
+        return self._tables[name][h].unsqueeze(0)
+
+    # What a learner calls.
+
+    def log_policy(self, population: Tensor) -> Tensor:
+        """log pi of the current parameters at every step: nu [B, T, S] -> [B or 1, T, S, A]."""
+        steps = torch.arange(self.horizon, device=population.device)
+        seen = population[:, : self.horizon] if self.population_dependent else None
+        rows = self.agent.log_policy(seen, steps, n_states=self.n_states, horizon=self.horizon)
+        return rows if self.population_dependent else rows.unsqueeze(0)
+
+    @torch.no_grad()
+    def record_iterate(self) -> None:
+        """Append the current policy to the history that ``average`` and ``tail`` are means of."""
+        if self.population_dependent:
+            self.history.append(torch.nn.utils.parameters_to_vector(self.agent.parameters()))
+        else:
+            device = next(iter(self.agent.state_dict().values())).device
+            steps = torch.arange(self.horizon, device=device)
+            rows = self.agent.log_policy(None, steps, n_states=self.n_states, horizon=self.horizon)
+            self.history.append(rows.exp())
+        self._tables.clear()
+
+    # What a judge calls.
+
+    def scored_policies(self) -> dict[str, Policy]:
+        """``last``, ``average`` and ``tail`` as policies of the mean-field game, (h, nu [S]) -> [S, A]."""
+
+        def policy(name: str) -> Policy:
+            if not self.population_dependent:
+                table = self.history.mean(name)
+                return lambda h, nu: table[h]
+            return lambda h, nu: self.policy_rows(name, h, nu.float().unsqueeze(0))[0]
+
+        return {name: policy(name) for name in OUTPUT_POLICIES}
+
+    @torch.no_grad()
+    def policy_rows(self, name: str, h: int, population: Tensor) -> Tensor:
+        """A population-dependent output policy at step h: nu [B, S] -> [B, S, A], the mean over its iterates."""
+        assert isinstance(self.agent, MeanFieldNetworkAgent)
+        members = self.history.members(name)
+        return self.agent.mean_policy(members, population, h, n_states=self.n_states, horizon=self.horizon)
+
+    # The host's housekeeping.
+
+    def parameters(self) -> Iterable[torch.nn.Parameter]:
+        """Of the agent; a table has none."""
+        return self.agent.parameters()
+
+    def load_state(self, other_mac: "MeanFieldMAC") -> None:
+        """Copy the agent's parameters from another controller."""
+        self.agent.load_state_dict(other_mac.agent.state_dict())
+        self._tables.clear()
+
+    def cuda(self) -> None:
+        """Move the agent and the history to the GPU."""
+        self.agent.cuda()
+        self.history.load_state_dict(self.history.state_dict(), "cuda")
+        self._tables.clear()
+
+    def save_models(self, path: str) -> None:
+        """Write agent.th, and policy.th: the history and what the policy is for."""
+        torch.save(self.agent.state_dict(), Path(path) / "agent.th")
+        saved = {"meta": self._meta(), "history": self.history.state_dict()}
+        if not self.population_dependent:
+            saved["tables"] = {name: self.history.mean(name).cpu() for name in OUTPUT_POLICIES}
+        torch.save(saved, Path(path) / POLICY_FILE)
+
+    def load_models(self, path: str) -> None:
+        """Restore what ``save_models`` wrote.
+
+        Raises:
+            UserError: the checkpoint is of another game or of other sizes S, A, H. The number of
+                agents and their personal parameters may differ.
+        """
+        saved = torch.load(Path(path) / POLICY_FILE, map_location="cpu", weights_only=True)
+        for key, here in self._meta().items():
+            there = saved["meta"].get(key)
+            if key != "output_policy" and there != here:
+                raise UserError(
+                    f"checkpoint_path={path}: its {key} is {there}, this run's is {here}; "
+                    "load it with the settings it was trained with (the number of agents may differ)"
+                )
+        device = next(iter(self.agent.state_dict().values())).device
+        self.agent.load_state_dict(torch.load(Path(path) / "agent.th", map_location=device, weights_only=True))
+        self.history.load_state_dict(saved["history"], device)
+        self._tables.clear()
+
+    def _meta(self) -> dict[str, object]:
+        """What a checkpoint must agree on, and the policy it returns."""
+        return {
+            "game": self.game,
+            "n_states": self.n_states,
+            "n_actions": self.n_actions,
+            "horizon": self.horizon,
+            "agent": self.args.agent,
+            "hidden_dim": self.args.hidden_dim,
+            "population_dependent": self.population_dependent,
+            "output_policy": self.output_policy,
+        }
+
+
+def require_population(args: SimpleNamespace) -> None:
+    """Refuse an environment without discrete local states, or a runner that does not tell them.
+
+    Raises:
+        UserError: naming the key and the remedy.
+    """
+    if getattr(args, "population_info", None) is None:
+        raise UserError(
+            f"env={getattr(args, 'env', None)}, runner={getattr(args, 'runner', None)}: {args.name} needs a game with "
+            "discrete local states, played by the population runner; take an --env-config such as a_sis and runner=population"
+        )
+    if args.observation != "index":
+        raise UserError(f"observation={args.observation}: {args.name} reads local states, set observation=index")

@@ -1,0 +1,110 @@
+"""Cell statistics: all that learning needs of a batch, at a size that does not depend on N."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class CellStatistics(NamedTuple):
+    """Sums over agents, by episode, step and cell (s, a).
+
+    Every field is a sum over agents, so statistics of disjoint groups of agents add up.
+
+    Attributes:
+        count: visits of the cell, [B, T, S, A].
+        reward_sum: reward collected in it, [B, T, S, A], reward units.
+        next_state: of those visits, how many went to each next state, [B, T, S, A, S].
+        next_cell: how many went on to each next state and action, [B, T, S, A, S, A], zero at the
+            last step (no action follows it); None unless asked for.
+        state_count: agents in each local state, [B, T, S]; N in total whatever agents the other
+            fields count.
+    """
+
+    count: Tensor
+    reward_sum: Tensor
+    next_state: Tensor
+    next_cell: Tensor | None
+    state_count: Tensor
+
+    def episode(self, index: int) -> "CellStatistics":
+        """The statistics of one episode, B = 1."""
+        one = slice(index, index + 1)
+        return CellStatistics(*(None if field is None else field[one] for field in self))
+
+    def pooled(self) -> "CellStatistics":
+        """The sum over episodes, B = 1."""
+        return CellStatistics(*(None if field is None else field.sum(0, keepdim=True) for field in self))
+
+    @property
+    def population(self) -> Tensor:
+        """Empirical distribution of the local states, nu [B, T, S]."""
+        return self.state_count / self.state_count.sum(-1, keepdim=True)
+
+
+def cell_statistics(
+    states: Tensor,
+    actions: Tensor,
+    rewards: Tensor,
+    *,
+    n_states: int,
+    n_actions: int,
+    first_agent_only: bool = False,
+    count_next_cells: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> CellStatistics:
+    """Count a batch of trajectories of N agents into cells.
+
+    One pass a step over memory that holds [B, N] at a time, so that the peak does not hold
+    [B, T, N] temporaries; nothing loops over agents or episodes.
+
+    Args:
+        states: local states, [B, T + 1, N], integers in any numeric dtype.
+        actions: [B, T, N] (a longer time axis is cut), integers.
+        rewards: individual rewards, [B, T, N].
+        n_states: S.
+        n_actions: A.
+        first_agent_only: count agent 1 alone (Yardim & He 2025, Alg. 1); the population is still
+            that of all agents.
+        count_next_cells: also count the pairs of successive cells (needed by SARSA targets).
+        dtype: of the result; sums of rewards are accumulated in float64.
+
+    Returns:
+        CellStatistics with T = rewards.shape[1] steps.
+    """
+    batch_size, horizon, _ = rewards.shape
+    assert states.shape[1] == horizon + 1, (states.shape, rewards.shape)
+    n_cells = n_states * n_actions
+    offset = torch.arange(batch_size, device=states.device).unsqueeze(1)  # [B, 1]
+
+    def count(index: Tensor, size: int, weights: Tensor | None = None) -> Tensor:
+        flat = (offset * size + index).reshape(-1)
+        weights = None if weights is None else weights.reshape(-1).double()
+        return torch.bincount(flat, weights, minlength=batch_size * size).to(dtype).reshape(batch_size, size)
+
+    chosen = slice(0, 1) if first_agent_only else slice(None)
+    steps = []
+    state = states[:, 0].long()  # [B, N]
+    for t in range(horizon):
+        next_state = states[:, t + 1].long()
+        cell = state[:, chosen] * n_actions + actions[:, t, chosen].long()
+        step = [count(cell, n_cells), count(cell, n_cells, rewards[:, t, chosen])]
+        step.append(count(cell * n_states + next_state[:, chosen], n_cells * n_states))
+        if count_next_cells and t + 1 < horizon:
+            next_cell = next_state[:, chosen] * n_actions + actions[:, t + 1, chosen].long()
+            step.append(count(cell * n_cells + next_cell, n_cells * n_cells))
+        elif count_next_cells:
+            step.append(step[0].new_zeros(batch_size, n_cells * n_cells))
+        step.append(count(state, n_states))
+        steps.append(step)
+        state = next_state
+
+    shape = (batch_size, horizon, n_states, n_actions)
+    stacked = [torch.stack(parts, 1) for parts in zip(*steps, strict=True)]  # each [B, T, size]
+    return CellStatistics(
+        count=stacked[0].reshape(shape),
+        reward_sum=stacked[1].reshape(shape),
+        next_state=stacked[2].reshape(*shape, n_states),
+        next_cell=stacked[3].reshape(*shape, n_states, n_actions) if count_next_cells else None,
+        state_count=stacked[-1],
+    )

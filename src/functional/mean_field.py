@@ -1,0 +1,80 @@
+"""The induced mean-field game: its model, its flow Lambda(pi) and its value V(mu, pi)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Policy = Callable[[int, Tensor], Tensor]
+"""A policy of the mean-field game: (h, nu [S]) -> pi_h(a | s) [S, A]. A tabular one ignores nu."""
+
+
+class MeanFieldModel(NamedTuple):
+    """A finite-horizon mean-field game with known tables (Yardim & He 2025, Def. 4).
+
+    Attributes:
+        initial_law: rho0 [S].
+        horizon: H, in environment steps.
+        transition: mu [S, A] -> P(s' | s, a, mu) [S, A, S].
+        reward: mu [S, A] -> R(s, a, mu) [S, A], in [0, 1].
+    """
+
+    initial_law: Tensor
+    horizon: int
+    transition: Callable[[Tensor], Tensor]
+    reward: Callable[[Tensor], Tensor]
+
+
+class Flow(NamedTuple):
+    """What a policy makes of the population.
+
+    Attributes:
+        mu: distribution over state-action pairs, [H, S, A].
+        policy: the rows pi_h(a | s) that were played, [H, S, A].
+        transition: P(s' | s, a, mu_h), [H, S, A, S].
+        reward: R(s, a, mu_h), [H, S, A].
+    """
+
+    mu: Tensor
+    policy: Tensor
+    transition: Tensor
+    reward: Tensor
+
+
+def tabular_policy(table: Tensor) -> Policy:
+    """Read a table pi [H, S, A] as a policy that ignores the population."""
+    return lambda h, nu: table[h]
+
+
+def uniform_policy(n_states: int, n_actions: int) -> Policy:
+    """The policy that plays every action with probability 1 / A."""
+    return lambda h, nu: torch.full((n_states, n_actions), 1.0 / n_actions, dtype=nu.dtype, device=nu.device)
+
+
+def mean_field_flow(model: MeanFieldModel, policy: Policy) -> Flow:
+    """Population flow Lambda(pi) (Yardim & He 2025, Def. 4).
+
+    mu_0 = rho0 x pi_0,  mu_{h+1}(s', a') = sum_{s,a} mu_h(s, a) P(s' | s, a, mu_h) pi_{h+1}(a' | s').
+
+    Args:
+        model: the game, S local states and A actions.
+        policy: (h, nu [S]) -> [S, A]; it is shown the marginal nu_h of its own flow.
+
+    Returns:
+        The flow with the tables met along it, in the dtype of ``model.initial_law``.
+    """
+    nu = model.initial_law
+    steps = []
+    for h in range(model.horizon):
+        rows = policy(h, nu).to(nu.dtype)
+        mu = nu.unsqueeze(-1) * rows  # [S, A]
+        transition = model.transition(mu)
+        steps.append((mu, rows, transition, model.reward(mu)))
+        nu = torch.einsum("sa,sat->t", mu, transition)
+    return Flow(*(torch.stack(parts) for parts in zip(*steps, strict=True)))
+
+
+def expected_return(flow: Flow) -> Tensor:
+    """V(Lambda(pi), pi) = sum_h <mu_h, R(., ., mu_h)>: a scalar in reward units summed over the horizon."""
+    return (flow.mu * flow.reward).sum()

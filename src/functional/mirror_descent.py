@@ -1,0 +1,55 @@
+"""Policy mirror descent in closed form, and its schedules."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def step_size(epoch: int, c_xi: float) -> float:
+    """xi_t = c_xi / sqrt(t + 1), t = 0, 1, ...; c_xi = 1 is Yardim & He 2025, Alg. 2."""
+    return c_xi / math.sqrt(epoch + 1)
+
+
+def mixing_weight(epoch: int, c_mix: float, mix_offset: float) -> float:
+    """w_t = min(1, c_mix / (t + offset)); 1 and 1 are Yardim & He 2025, Alg. 2, and discard the first update."""
+    return min(1.0, c_mix / (epoch + mix_offset))
+
+
+def mirror_descent_target(log_policy: Tensor, q_values: Tensor, *, xi: float, tau: float) -> Tensor:
+    """Solution of one regularised mirror-descent step (Yardim & He 2025, Def. 12), before any mixing.
+
+    argmax_u xi / (1 - tau xi) [<q, u> + tau Ent(u)] - KL(u | pi), whose closed form is
+    pi^(a | s) proportional to pi(a | s)^(1 - tau xi) exp(xi q(s, a)). Adding a constant in a to q
+    (the paper's q = Q - tau Ent(pi)) changes nothing.
+
+    Args:
+        log_policy: log pi [..., A].
+        q_values: q or Q [..., A], reward units.
+        xi: step size, > 0, tau xi < 1.
+        tau: weight of the entropy, >= 0.
+
+    Returns:
+        log pi^ [..., A], normalised.
+    """
+    assert 0 <= tau * xi < 1, (tau, xi)
+    return torch.log_softmax((1 - tau * xi) * log_policy + xi * q_values, dim=-1)
+
+
+def mix_with_uniform(log_policy: Tensor, weight: float) -> Tensor:
+    """log[(1 - w) pi + w Uniform] of log pi [..., A], w in [0, 1] (Yardim & He 2025, Alg. 2, last line)."""
+    if weight == 0:
+        return log_policy
+    uniform = torch.full_like(log_policy, math.log(weight / log_policy.shape[-1]))
+    if weight == 1:
+        return uniform
+    return torch.logaddexp(log_policy + math.log1p(-weight), uniform)
+
+
+def mirror_descent_step(log_policy: Tensor, q_values: Tensor, *, xi: float, tau: float, mixing: float) -> Tensor:
+    """One step of policy mirror descent: the closed form, then the mixture with the uniform policy.
+
+    pi_{t+1} = (1 - w_t) pi^_{t+1} + w_t Uniform (Yardim & He 2025, Alg. 2). Shapes and units as in
+    ``mirror_descent_target``; ``mixing`` is w_t in [0, 1].
+    """
+    return mix_with_uniform(mirror_descent_target(log_policy, q_values, xi=xi, tau=tau), mixing)

@@ -1,0 +1,187 @@
+"""What a population game is: batched, on one device, nothing per agent in Python."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.distributions import count_values, others_distribution
+from ..functional.mean_field import MeanFieldModel
+
+
+class SymmetryConstants(NamedTuple):
+    """Closed-form constants of a game (Yardim & He 2025, Def. 6); norms are l1.
+
+    Attributes:
+        alpha: largest l1 distance of an agent's transition law from the induced one, <= 2.
+        beta: largest distance of an agent's reward from the induced one, <= 1.
+        lipschitz_transition: L_P of the induced transition law in mu.
+        lipschitz_reward: L_R of the induced reward in mu.
+        lipschitz_population: L_pop of the update mu_h -> mu_{h+1}.
+    """
+
+    alpha: float
+    beta: float
+    lipschitz_transition: float
+    lipschitz_reward: float
+    lipschitz_population: float
+
+
+class Step(NamedTuple):
+    """Attributes:
+    next_states: [B, N] int64.
+    rewards: individual rewards in [0, 1], [B, N] float32.
+    """
+
+    next_states: Tensor
+    rewards: Tensor
+
+
+class PopulationGame(ABC):
+    """A finite-horizon game of N agents with few local states (Yardim & He 2025, Def. 1).
+
+    B independent episodes of N agents advance together. Agent i differs from the others by its
+    personal parameter u_i alone: the kernels are P(s' | s, a, mu, u_i) and R(s, a, mu, u_i) at
+    mu = sigma(rho^-i), the distribution of the other agents, the agent itself left out exactly.
+    The induced game is u = 0.
+
+    A subclass sets the sizes and the constants through ``__init__`` and defines ``sample_step``
+    (all agents at once) and the two tables (a law for every cell), which must agree.
+
+    Args:
+        n_agents: N >= 2.
+        n_states: S.
+        n_actions: A.
+        horizon: H >= 1, environment steps.
+        initial_law: rho0 [S], sums to 1.
+        constants: closed-form alpha, beta and Lipschitz constants.
+        device: where everything lives.
+        seed: of the game's own generator; same seed, same device, same trajectory.
+
+    Raises:
+        UserError: sizes out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_agents: int,
+        n_states: int,
+        n_actions: int,
+        horizon: int,
+        initial_law: Tensor,
+        constants: SymmetryConstants,
+        device: str | torch.device = "cpu",
+        seed: int = 0,
+    ) -> None:
+        require(n_agents >= 2, "n_agents", n_agents, "a game needs at least 2 agents")
+        require(horizon >= 1, "horizon", horizon, "an episode needs at least 1 step")
+        self.n_agents = n_agents
+        self.n_states = n_states
+        self.n_actions = n_actions
+        self.horizon = horizon
+        self.constants = constants
+        self.device = torch.device(device)
+        self.initial_law = initial_law.to(self.device, torch.float64)
+        self.personal = half_and_half(n_agents).to(self.device)  # [N]
+        self.generator = torch.Generator(device=self.device)
+        self.generator.manual_seed(seed)
+
+    def reset(self, batch_size: int) -> Tensor:
+        """Draw initial local states from rho0, independently; returns [B, N] int64."""
+        draws = self.uniforms(batch_size)
+        thresholds = self.initial_law.cumsum(0)[:-1].float()
+        return torch.bucketize(draws, thresholds, right=True)
+
+    def step(self, states: Tensor, actions: Tensor) -> Step:
+        """Advance all agents of all episodes by one environment step.
+
+        Args:
+            states: [B, N] int64.
+            actions: [B, N] int64.
+        """
+        return self.sample_step(states, actions, self.state_distribution_of_others(states))
+
+    def state_distribution_of_others(self, states: Tensor) -> Tensor:
+        """nu of the others as an agent in each state meets it: [B, S, S] float32, row s for an agent at s.
+
+        Rows of states that nobody holds are meaningless and never looked up.
+        """
+        return others_distribution(count_values(states, self.n_states).float())
+
+    def uniforms(self, batch_size: int) -> Tensor:
+        """Uniform draws in [0, 1) for every agent of every episode, [B, N] float32."""
+        return torch.rand(batch_size, self.n_agents, generator=self.generator, device=self.device)
+
+    def mean_field_model(self) -> MeanFieldModel:
+        """The induced mean-field game (u = 0), float64."""
+        zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        return MeanFieldModel(
+            initial_law=self.initial_law,
+            horizon=self.horizon,
+            transition=lambda mu: self.transition_table(mu, zero),
+            reward=lambda mu: self.reward_table(mu, zero),
+        )
+
+    @abstractmethod
+    def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
+        """Sample s' ~ P(. | s, a, mu, u_i) and the rewards of all agents.
+
+        Args:
+            states: [B, N] int64.
+            actions: [B, N] int64.
+            others: ``state_distribution_of_others(states)``, [B, S, S].
+        """
+
+    @abstractmethod
+    def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
+        """P(s' | s, a, mu, u) for every cell.
+
+        Args:
+            mu: distribution of the others over S x A, [..., S, A].
+            personal: u, any shape that broadcasts with the batch dimensions of mu.
+
+        Returns:
+            [..., S, A, S] in the dtype of mu; rows sum to 1.
+        """
+
+    @abstractmethod
+    def reward_table(self, mu: Tensor, personal: Tensor) -> Tensor:
+        """R(s, a, mu, u) for every cell, in [0, 1]: [..., S, A]; arguments as ``transition_table``."""
+
+
+def half_and_half(n_agents: int) -> Tensor:
+    """Personal parameters: the first half +1, the rest -1; for odd N the last agent has 0. [N] float32."""
+    half = n_agents // 2
+    personal = torch.ones(n_agents)
+    personal[half:] = -1.0
+    if n_agents % 2:
+        personal[-1] = 0.0
+    return personal
+
+
+def require(condition: bool, key: str, value: object, remedy: str) -> None:
+    """Raise a UserError that names the key of ``env_args``, its value and the remedy unless the condition holds."""
+    if not condition:
+        raise UserError(f"env_args.{key}={value}: {remedy}")
+
+
+def require_between(key: str, value: float, low: float, high: float) -> None:
+    """Raise a UserError unless low <= value <= high (NaN is refused)."""
+    require(low <= value <= high, key, value, f"must lie between {low:g} and {high:g}")
+
+
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """Gather table[b, index[b, i]]: table [B, K], index [B, N] int64 -> [B, N]."""
+    return torch.gather(table, 1, index)
+
+
+def at_personal(weight: float, personal: Tensor, n_trailing: int) -> Tensor:
+    """1 + weight * u with ``n_trailing`` axes of size one behind it, to broadcast over cells."""
+    return (1.0 + weight * personal).reshape(*personal.shape, *(1,) * n_trailing)
+
+
+GameFactory = Callable[..., PopulationGame]

@@ -1,0 +1,153 @@
+"""Symmetrised policy mirror descent with networks (Yardim & He 2025, Alg. 2, Sec. 5)."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.cells import CellStatistics
+from ..functional.distributions import entropy, kl_divergence
+from ..functional.mirror_descent import mirror_descent_step
+from ..functional.td_targets import TDSweep, sweep_backwards
+from ..modules.critics import REGISTRY as CRITICS
+from .mean_field_learner import MeanFieldLearner
+
+
+class Rows(NamedTuple):
+    """Attributes:
+    q_values: [R, T, S, A], R = B where the policy reads the population, 1 where it does not.
+    weight: share of the rows (h, s), [R, T, S], sums to 1.
+    """
+
+    q_values: Tensor
+    weight: Tensor
+
+
+class MFPMDLearner(MeanFieldLearner):
+    """Fitted TD on empirical distributions, then a mirror-descent step fitted by the policy network.
+
+    Critic: the TD targets of all cells (episode, h, s, a), swept backwards with the critic's own
+    values where nobody was, regressed by count-weighted squared error. Policy: the closed-form
+    target log pi' = (1 - tau xi) log pi + xi Q, mixed with the uniform policy, fitted by KL(pi |
+    target) over the visited rows. Both networks run on S rows a step, whatever N is.
+
+    Args:
+        args: besides MeanFieldLearner's, reads ``critic_type``, ``lr``, ``critic_steps``,
+            ``policy_steps``, ``td_lambda``, ``grad_norm_clip``.
+    """
+
+    def __init__(self, mac: object, scheme: dict, logger: object, args: SimpleNamespace) -> None:
+        super().__init__(mac, scheme, logger, args)
+        if mac.agent.tabular:  # type: ignore[attr-defined]
+            raise UserError(f"agent={args.agent}: {args.name} trains networks, use agent=mean_field_network")
+        if not 0 <= args.td_lambda <= 1:
+            raise UserError(f"td_lambda={args.td_lambda}: must lie between 0 and 1")
+        if args.critic_type not in CRITICS:
+            raise UserError(f"critic_type={args.critic_type}: choose one of {', '.join(CRITICS)}")
+        self.critic = CRITICS[args.critic_type](scheme, args)
+        self.make_optimisers()
+
+    def make_optimisers(self) -> None:
+        """Adam for both networks; fused, for these are many small steps."""
+        agent = self.mac.agent  # type: ignore[attr-defined]
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=self.args.lr, fused=True)
+        self.agent_optimiser = torch.optim.Adam(agent.parameters(), lr=self.args.lr, fused=True)
+
+    def modules(self) -> dict[str, torch.nn.Module | torch.optim.Optimizer]:
+        return {
+            "critic": self.critic,
+            "critic_optimiser": self.critic_optimiser,
+            "agent_optimiser": self.agent_optimiser,
+        }
+
+    def cuda(self) -> None:
+        super().cuda()
+        self.critic.cuda()
+
+    def update(self, statistics: CellStatistics) -> dict[str, float]:
+        """One epoch; metrics: td_error_abs, critic_loss, policy_loss, policy_entropy, mirror_descent_kl, step_size."""
+        with torch.no_grad():
+            old = self.mac.log_policy(statistics.population)  # type: ignore[attr-defined]
+            features = self.critic.features(statistics.population)
+        targets = self.td_targets(statistics, old, features)
+        td_error = self.td_error(statistics, targets, features)
+        critic_loss = self.fit_critic(statistics, targets, features)
+        with torch.no_grad():
+            rows = self.policy_rows(statistics, self.critic(features))
+            goal = mirror_descent_step(
+                old, rows.q_values, xi=self.xi, tau=self.args.tau, mixing=self.mixing
+            )
+        policy_loss = self.fit_policy(statistics, goal, rows.weight)
+        with torch.no_grad():
+            new = self.mac.log_policy(statistics.population)  # type: ignore[attr-defined]
+        return {
+            "td_error_abs": td_error,
+            "critic_loss": critic_loss,
+            "policy_loss": policy_loss,
+            "policy_entropy": (rows.weight * entropy(new)).sum().item(),
+            "mirror_descent_kl": (rows.weight * kl_divergence(new, old)).sum().item(),
+            "step_size": self.xi,
+        }
+
+    @torch.no_grad()
+    def td_targets(self, statistics: CellStatistics, log_policy: Tensor, features: Tensor) -> TDSweep:
+        """Targets of Q for every cell of every episode, [B, T, S, A]."""
+        return sweep_backwards(
+            statistics,
+            log_policy,
+            tau=self.args.tau,
+            expected=self.args.td_target == "expected_sarsa",
+            fallback=self.critic(features),
+            lam=self.args.td_lambda,
+        )
+
+    @torch.no_grad()
+    def td_error(self, statistics: CellStatistics, targets: TDSweep, features: Tensor) -> float:
+        """Mean over visits of |target - Q| before the fit."""
+        error = (targets.q_values - self.critic(features)).abs()
+        return ((statistics.count * error).sum() / statistics.count.sum()).item()
+
+    def fit_critic(self, statistics: CellStatistics, targets: TDSweep, features: Tensor) -> float:
+        """Count-weighted regression on fixed targets; returns the last loss, in units of (reward / H)^2."""
+        weight = statistics.count / statistics.count.sum()
+
+        def loss() -> Tensor:
+            error = (self.critic(features) - targets.q_values) / self.critic.horizon
+            return (weight * error.square()).sum()
+
+        return self.descend(loss, self.critic_optimiser, self.args.critic_steps)
+
+    def policy_rows(self, statistics: CellStatistics, q_values: Tensor) -> Rows:
+        """Q as the policy can use it: per population, or averaged over the populations a row was visited in."""
+        count = statistics.state_count  # [B, T, S]
+        if not self.mac.population_dependent:  # type: ignore[attr-defined]
+            share = count / count.sum(0, keepdim=True).clamp(min=1)
+            q_values = (share.unsqueeze(-1) * q_values).sum(0, keepdim=True)
+            count = count.sum(0, keepdim=True)
+        return Rows(q_values, count / count.sum())
+
+    def fit_policy(self, statistics: CellStatistics, goal: Tensor, weight: Tensor) -> float:
+        """Minimise KL(pi | goal) over the visited rows; returns the last loss, in nats."""
+        visited = (weight > 0).to(goal.dtype)
+        weight = visited / visited.sum()
+
+        def loss() -> Tensor:
+            log_policy = self.mac.log_policy(statistics.population)  # type: ignore[attr-defined]
+            return (weight * kl_divergence(log_policy, goal)).sum()
+
+        return self.descend(loss, self.agent_optimiser, self.args.policy_steps)
+
+    def descend(self, loss: Callable[[], Tensor], optimiser: torch.optim.Optimizer, steps: int) -> float:
+        """Full-batch gradient steps; returns the loss before the last of them."""
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        value = torch.zeros(())
+        for _ in range(steps):
+            optimiser.zero_grad()
+            value = loss()
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, self.args.grad_norm_clip)
+            optimiser.step()
+        return value.item()

@@ -1,0 +1,86 @@
+"""Symmetrised policy mirror descent with tables (Yardim & He 2025, Alg. 1 and 2)."""
+
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.cells import CellStatistics
+from ..functional.distributions import entropy, kl_divergence
+from ..functional.mirror_descent import mirror_descent_step
+from ..functional.td_targets import paper_learning_rate, sweep_backwards, td_step, visit_learning_rate
+from .mean_field_learner import MeanFieldLearner
+
+
+class MFPMDTabularLearner(MeanFieldLearner):
+    """Q^{tau, pi} by TD on a table, then pi by the closed mirror-descent step.
+
+    ``td_order: simultaneous`` is Alg. 1: Q starts at 0 and all steps h are updated at once, one
+    episode after another, with ``td_learning_rate: paper`` or ``visits``. ``td_order: backward``
+    (the default) goes from the last step to the first on the averages over all episodes: the table
+    at which the mean TD error of every cell is zero. Q of a cell that nobody visited is 0.
+
+    Args:
+        args: besides MeanFieldLearner's, reads ``td_order``, ``td_learning_rate``, ``td_delta``.
+    """
+
+    def __init__(self, mac: object, scheme: dict, logger: object, args: SimpleNamespace) -> None:
+        super().__init__(mac, scheme, logger, args)
+        for key, allowed in {
+            "td_order": ("backward", "simultaneous"),
+            "td_learning_rate": ("visits", "paper"),
+        }.items():
+            if getattr(args, key) not in allowed:
+                raise UserError(f"{key}={getattr(args, key)}: choose one of {', '.join(allowed)}")
+        if not 0 < args.td_delta <= 1:
+            raise UserError(f"td_delta={args.td_delta}: it is a probability, in (0, 1]")
+        if not mac.agent.tabular:  # type: ignore[attr-defined]
+            raise UserError(f"agent={args.agent}: {args.name} needs agent=mean_field_table")
+
+    @torch.no_grad()
+    def update(self, statistics: CellStatistics) -> dict[str, float]:
+        """One epoch; metrics: td_error_abs, policy_entropy, mirror_descent_kl, step_size, unvisited_cells."""
+        agent = self.mac.agent  # type: ignore[attr-defined]
+        log_policy: Tensor = agent.log_table  # [H, S, A]
+        q_values, td_error = self.evaluate(statistics, log_policy)
+        new = mirror_descent_step(log_policy, q_values, xi=self.xi, tau=self.args.tau, mixing=self.mixing)
+        state_count = statistics.state_count.sum(0)  # [T, S]
+        weights = state_count / state_count.sum()
+        metrics = {
+            "td_error_abs": td_error,
+            "policy_entropy": (weights * entropy(new)).sum().item(),
+            "mirror_descent_kl": (weights * kl_divergence(new, log_policy)).sum().item(),
+            "step_size": self.xi,
+            "unvisited_cells": (statistics.count.sum(0) == 0).float().mean().item(),
+        }
+        agent.log_table.copy_(new)
+        return metrics
+
+    def evaluate(self, statistics: CellStatistics, log_policy: Tensor) -> tuple[Tensor, float]:
+        """Q [H, S, A] of the policy that was played, and the mean absolute TD error of the episodes."""
+        tau, expected = self.args.tau, self.args.td_target == "expected_sarsa"
+        n_episodes = statistics.count.shape[0]
+        if self.args.td_order == "backward":
+            sweep = sweep_backwards(statistics.pooled(), log_policy.unsqueeze(0), tau=tau, expected=expected)
+            q_values = sweep.q_values[0]
+        else:
+            q_values = torch.zeros_like(log_policy)
+        error_sum, visits = 0.0, torch.zeros_like(log_policy)
+        for m in range(n_episodes):
+            episode = statistics.episode(m)
+            visits += episode.count[0] > 0
+            rate = self.learning_rate(m, visits)
+            updated, error = td_step(
+                q_values, episode, log_policy, tau=tau, learning_rate=rate, expected=expected
+            )
+            if self.args.td_order == "simultaneous":
+                q_values = updated
+            error_sum += ((episode.count[0] * error.abs()).sum() / episode.count.sum()).item()
+        return q_values, error_sum / n_episodes
+
+    def learning_rate(self, episode: int, visits: Tensor) -> Tensor:
+        """eta of Alg. 1 for every cell, [H, S, A]."""
+        if self.args.td_learning_rate == "paper":
+            return torch.full_like(visits, paper_learning_rate(episode, self.args.td_delta))
+        return visit_learning_rate(visits)

@@ -1,0 +1,36 @@
+"""Q_h(s, a, nu): a critic on empirical distributions."""
+
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from ..features import cell_features, feature_size, mlp
+
+
+class MeanFieldCritic(torch.nn.Module):
+    """Q^{tau, pi}_h(s, a) against the population nu, one network for all agents (Yardim & He 2025, Sec. 5).
+
+    The network's output is scaled by H, so that its weights see numbers of order 1; it starts at 0.
+    With discrete local states it runs on S rows a step whatever N is.
+
+    Args:
+        scheme: the host's batch scheme (not read; the sizes come from ``args``).
+        args: reads ``hidden_dim``, ``n_actions``, ``state_shape`` (S), ``population_info["horizon"]``.
+    """
+
+    def __init__(self, scheme: dict, args: SimpleNamespace) -> None:
+        super().__init__()
+        self.n_states: int = args.state_shape
+        self.horizon: int = args.population_info["horizon"]
+        n_inputs = feature_size(self.n_states, self.horizon, population=True)
+        self.layers = mlp([n_inputs, args.hidden_dim, args.hidden_dim, args.n_actions])
+
+    def features(self, population: Tensor) -> Tensor:
+        """Features of all cells of B episodes: nu [B, T, S] -> [B, T, S, F]."""
+        steps = torch.arange(population.shape[1], device=population.device)
+        return cell_features(population, steps, n_states=self.n_states, horizon=self.horizon)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [..., F] -> Q [..., A], reward units summed from h on."""
+        return self.horizon * self.layers(features)

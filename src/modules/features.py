@@ -1,0 +1,51 @@
+"""What a mean-field policy or critic sees: a local state, the population, the time; never an index."""
+
+import torch
+from torch import Tensor
+
+
+def feature_size(n_states: int, horizon: int, *, population: bool) -> int:
+    """S one-hot + H one-hot + 1, and S more with the population."""
+    return n_states + horizon + 1 + (n_states if population else 0)
+
+
+def cell_features(population: Tensor | None, steps: Tensor, *, n_states: int, horizon: int) -> Tensor:
+    """Features of every local state at the given steps (Yardim & He 2025, Sec. 5: permutation-invariant).
+
+    The embedding of the population is the mean over agents of their one-hot local states, which
+    is the empirical distribution itself.
+
+    Args:
+        population: nu [..., K, S], or None to leave it out.
+        steps: h of the K rows, [K] int64.
+        n_states: S.
+        horizon: H.
+
+    Returns:
+        [..., K, S, F], F = feature_size(...): one-hot state, one-hot h, h / H, then nu.
+    """
+    device = steps.device
+    state = torch.eye(n_states, device=device)  # [S, S]
+    time = torch.cat(
+        [torch.nn.functional.one_hot(steps, horizon).float(), (steps / horizon).unsqueeze(-1)], -1
+    )  # [K, H + 1]
+    batch = population.shape[:-1] if population is not None else steps.shape
+    parts = [
+        state.expand(*batch, n_states, n_states),
+        time.unsqueeze(-2).expand(*batch, n_states, horizon + 1),
+    ]
+    if population is not None:
+        parts.append(population.unsqueeze(-2).expand(*batch, n_states, n_states))
+    return torch.cat(parts, -1)
+
+
+def mlp(sizes: list[int]) -> torch.nn.Sequential:
+    """Linear layers with tanh between them; the last is zero, so that the first output is 0 everywhere."""
+    layers: list[torch.nn.Module] = []
+    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        layers += [torch.nn.Linear(n_in, n_out), torch.nn.Tanh()]
+    last = layers[-2]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.zeros_(last.bias)
+    return torch.nn.Sequential(*layers[:-1])

@@ -1,0 +1,49 @@
+"""All that the plugin adds to a host: one record, one function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from . import controllers, envs, learners, runners
+from .modules import agents, critics
+
+
+@dataclass(frozen=True)
+class HostAPI:
+    """What the plugin needs from a host: its registries (name -> class), and its batch class."""
+
+    learners: dict[str, Any]
+    controllers: dict[str, Any]
+    agents: dict[str, Any]
+    critics: dict[str, Any]
+    runners: dict[str, Any]
+    envs: dict[str, Any]
+    EpisodeBatch: Callable[..., Any]
+
+
+def register(host: HostAPI) -> None:
+    """Fill the host's registries with the plugin's pieces; a second call changes nothing.
+
+    Raises:
+        ValueError: a name is taken by something that is not ours.
+    """
+    bound = {name: partial(runner, episode_batch=host.EpisodeBatch) for name, runner in runners.REGISTRY.items()}
+    for kind, registry, ours in (
+        ("learner", host.learners, learners.REGISTRY),
+        ("controller", host.controllers, controllers.REGISTRY),
+        ("agent", host.agents, agents.REGISTRY),
+        ("critic", host.critics, critics.REGISTRY),
+        ("runner", host.runners, bound),
+        ("environment", host.envs, envs.REGISTRY),
+    ):
+        for name, piece in ours.items():
+            taken = registry.get(name)
+            if taken is not None and origin(taken) is not origin(piece):
+                raise ValueError(f"the host already has a {kind} named {name}")
+            registry[name] = piece
+
+
+def origin(piece: Any) -> Any:
+    """The class behind a registry entry."""
+    return piece.func if isinstance(piece, partial) else piece

@@ -1,0 +1,218 @@
+"""The population runner: whole batches of episodes of a population game, on its device."""
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.distributions import count_values
+from ..games import PopulationGame, make
+from ..games.observations import observation_size, observe
+from .scoring import TestScore
+from .seeding import isolated_randomness
+
+
+class PopulationRunner:
+    """Plays ``batch_size_run`` episodes of a population game at once and fills the host's episode batch.
+
+    Nothing loops over agents or episodes, no gradient is recorded, nothing leaves the device but
+    logged scalars. The game is made from ``env_args``; the batch's ``state`` is the empirical
+    distribution of the local states [S], ``obs`` the view that ``observation`` names. Training
+    statistics are logged every ``runner_log_interval`` environment steps. Test episodes draw from
+    random streams of their own, so that when and how often one tests changes no training; they are
+    accumulated over ``test_nepisode`` episodes and scored on the last (see ``TestScore``).
+
+    Args:
+        args: the host's configuration; reads ``env_args``, ``observation``, ``population``,
+            ``batch_size_run``, ``test_nepisode``, ``runner_log_interval``, ``common_reward``,
+            ``reward_scalarisation``, ``device``, ``seed``. Writes ``args.population_info``:
+            {"game", "n_states", "horizon"}, which tells mean-field controllers what they play.
+        logger: the host's logger.
+        episode_batch: the host's EpisodeBatch class, bound when the runner is registered.
+
+    Raises:
+        UserError: an unknown game, setting or value.
+    """
+
+    def __init__(self, args: SimpleNamespace, logger: object, *, episode_batch: Callable) -> None:
+        self.args = args
+        self.logger = logger
+        self.episode_batch = episode_batch
+        self.batch_size: int = args.batch_size_run
+        if args.population["threads"]:
+            torch.set_num_threads(args.population["threads"])
+        self.game = make_game(args)
+        self.observation_size = observation_size(args.observation, self.game.n_states)
+        args.population_info = {
+            "game": args.env_args["key"],
+            "n_states": self.game.n_states,
+            "horizon": self.game.horizon,
+        }
+        self.t_env = 0
+        self.log_train_stats_t = -args.runner_log_interval - 1
+        self.test_count = 0
+        self.score = TestScore(self.game)
+        self.first_population: Tensor | None = None
+        self.last_population: Tensor | None = None
+        self.train_returns: list[Tensor] = []
+        self.train_steps = 0
+        self.train_seconds = 0.0
+        self.clock = time.perf_counter()
+
+    # What a host calls.
+
+    def get_env_info(self) -> dict[str, int]:
+        """The five sizes of the host's contract."""
+        return {
+            "state_shape": self.game.n_states,
+            "obs_shape": self.observation_size,
+            "n_actions": self.game.n_actions,
+            "n_agents": self.game.n_agents,
+            "episode_limit": self.game.horizon,
+        }
+
+    def setup(self, scheme: dict, groups: dict, preprocess: dict, mac: object) -> None:
+        """Take the batch's layout and the controller."""
+        self.mac = mac
+        self.layout = (scheme, groups, self.batch_size, self.game.horizon + 1)
+        self.preprocess = preprocess
+
+    @torch.no_grad()
+    def run(self, test_mode: bool = False) -> object:
+        """Play a batch of episodes; returns the host's EpisodeBatch [B, T + 1, ...]."""
+        if test_mode:
+            with isolated_randomness(self.game, (self.args.seed, self.t_env, self.test_count)):
+                batch, returns = self._play(test_mode=True)
+            self._after_test(returns)
+        else:
+            self._tick()
+            batch, returns = self._play(test_mode=False)
+            self._after_training(returns)
+        return batch
+
+    def state_dict(self) -> dict:
+        """What a resumed run needs to go on as if it had not stopped."""
+        return {
+            "generator": self.game.generator.get_state(),
+            "t_env": self.t_env,
+            "log_train_stats_t": self.log_train_stats_t,
+            "first_population": self.first_population,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore ``state_dict``."""
+        self.game.generator.set_state(state["generator"])
+        self.t_env = state["t_env"]
+        self.log_train_stats_t = state["log_train_stats_t"]
+        self.first_population = state["first_population"]
+
+    def artifacts(self) -> dict[str, np.ndarray]:
+        """Arrays worth keeping: the population under the first and the last policy tested, nu [H + 1, S]."""
+        kept = {"population_first": self.first_population, "population_last": self.last_population}
+        return {name: value.cpu().numpy() for name, value in kept.items() if value is not None}
+
+    def close_env(self) -> None:
+        """Nothing to close."""
+
+    def save_replay(self) -> None:
+        """Population games keep no replay."""
+
+    # One batch of episodes.
+
+    def _play(self, *, test_mode: bool) -> tuple[object, Tensor]:
+        game = self.game
+        batch = self.episode_batch(*self.layout, preprocess=self.preprocess, device=self.args.device)
+        avail = torch.ones((), dtype=torch.int, device=game.device)
+        avail = avail.expand(self.batch_size, game.n_agents, game.n_actions)
+        returns = torch.zeros(self.batch_size, game.n_agents, device=game.device)
+        everyone = slice(None)
+        self.mac.init_hidden(batch_size=self.batch_size)
+        states = game.reset(self.batch_size)
+        for t in range(game.horizon + 1):
+            population = count_values(states, game.n_states) / game.n_agents  # [B, S]
+            obs = observe(self.args.observation, states, population, t / game.horizon)
+            seen = {"state": population, "obs": obs, "avail_actions": avail}
+            batch.update(seen, ts=t)
+            if test_mode:
+                self.score.add_population(t, population)
+            if t == game.horizon:
+                break
+            actions = self.mac.select_actions(batch, t_ep=t, t_env=self.t_env, bs=everyone, test_mode=test_mode)
+            if test_mode:
+                self.score.add_actions(t, states, actions)
+            states, rewards = game.step(states, actions)
+            returns += rewards
+            self._record(batch, t, actions, rewards)
+        return batch, returns
+
+    def _record(self, batch: object, t: int, actions: Tensor, rewards: Tensor) -> None:
+        last = t == self.game.horizon - 1
+        terminated = torch.full((self.batch_size, 1), int(last), dtype=torch.uint8, device=actions.device)
+        if self.args.common_reward:
+            total = rewards.sum(-1, keepdim=True)
+            rewards = total if self.args.reward_scalarisation == "sum" else total / self.game.n_agents
+        batch.update(  # type: ignore[attr-defined]
+            {"actions": actions, "reward": rewards, "terminated": terminated}, ts=t, mark_filled=False
+        )
+
+    # What is logged.
+
+    def _tick(self) -> None:
+        """Count the time since the last training batch began or the last test ended as training time."""
+        now = time.perf_counter()
+        if self.t_env > 0 and self.train_steps > 0:
+            self.train_seconds += now - self.clock
+        self.clock = now
+
+    def _after_training(self, returns: Tensor) -> None:
+        self.t_env += self.batch_size * self.game.horizon
+        self.train_steps += self.batch_size * self.game.horizon
+        self.train_returns.append(returns.mean(1))
+        if self.t_env - self.log_train_stats_t >= self.args.runner_log_interval:
+            self._log_training()
+
+    def _log_training(self) -> None:
+        self._log_returns("", torch.cat(self.train_returns))
+        if self.train_seconds > 0:
+            rate = self.train_steps * self.game.n_agents / self.train_seconds
+            self.logger.log_stat("agent_steps_per_second", rate, self.t_env)
+        if hasattr(self.mac.action_selector, "epsilon"):
+            self.logger.log_stat("epsilon", self.mac.action_selector.epsilon, self.t_env)
+        self.log_train_stats_t = self.t_env
+        self.train_returns, self.train_steps, self.train_seconds = [], 0, 0.0
+
+    def _after_test(self, returns: Tensor) -> None:
+        self.score.add_returns(returns)
+        self.test_count += 1
+        if self.test_count * self.batch_size >= self.args.test_nepisode:
+            self._log_test()
+        self.clock = time.perf_counter()
+
+    def _log_test(self) -> None:
+        self._log_returns("test_", self.score.returns())
+        for key, value in self.score.exploitabilities(self.mac).items():
+            self.logger.log_stat(f"test_{key}", value, self.t_env)
+        self.last_population = self.score.population()
+        if self.first_population is None:
+            self.first_population = self.last_population
+        self.score, self.test_count = TestScore(self.game), 0
+
+    def _log_returns(self, prefix: str, returns: Tensor) -> None:
+        """Mean over agents and episodes, and the spread over episodes of the agents' mean, [episodes]."""
+        mean = returns.mean().item()
+        self.logger.log_stat(f"{prefix}return_mean", mean, self.t_env)
+        self.logger.log_stat(f"{prefix}return_std", returns.std(correction=0).item(), self.t_env)
+        self.logger.log_stat(f"{prefix}total_return_mean", mean * self.game.n_agents, self.t_env)
+        self.logger.log_stat(f"{prefix}ep_length_mean", float(self.game.horizon), self.t_env)
+
+
+def make_game(args: SimpleNamespace) -> PopulationGame:
+    """The game that ``env_args`` describe, on ``args.device``, its generator seeded by ``args.seed``."""
+    env_args = {k: v for k, v in args.env_args.items() if k not in ("seed", "map_name")}
+    if "key" not in env_args:
+        raise UserError("env_args.key: missing; name a population game, such as a_sis")
+    return make(**env_args, device=args.device, seed=args.seed)
