@@ -43,7 +43,7 @@ except errors.UserError as error:
 '''
 
 
-def attach(path: str) -> str:
+def attach(path: str | Path) -> str:
     """Attach the plugin to the EPyMARL checkout at ``path``; returns what was done and how to go on.
 
     Attaching twice is attaching once; a file that another version left is brought up to date.
@@ -73,7 +73,7 @@ def attach(path: str) -> str:
     )
 
 
-def detach(path: str) -> str:
+def detach(path: str | Path) -> str:
     """Remove what `attach` left in the EPyMARL checkout at ``path``; returns what was done.
 
     Goes with the file: its byte code, and the ``__pycache__`` folder if nothing else is in it.

@@ -21,7 +21,7 @@ _SCOPE = (*checkout.TOP_LEVEL_NAMES, "smaclite")
 """The top-level modules that belong to one run of a checkout."""
 
 
-def train(path: str, argv: list[str]) -> int:
+def train(path: str | Path, argv: list[str]) -> int:
     """Run ``main.py`` of the EPyMARL checkout at ``path`` with the words ``argv``; returns its status.
 
     A checkout that is attached registers the plugin itself, once. Afterwards ``sys.argv``,

@@ -66,7 +66,7 @@ def test_attached_main_refuses_a_registry_that_took_our_name_since(stand_in):
     stand_in.write("src/learners/__init__.py", f"REGISTRY = dict({name}=object)\n")
     result = stand_in.run_main(*OURS)
     assert result.returncode == 1
-    assert f"learners.REGISTRY has an entry '{name}' already" in result.stderr.splitlines()[-1]
+    assert f"already has a learner named {name}" in result.stderr.splitlines()[-1]
 
 
 def test_attach_and_detach_are_idempotent_and_leave_nothing(stand_in):

@@ -91,5 +91,5 @@ def test_train_refuses_a_folder_that_is_no_checkout(tmp_path):
 def test_train_refuses_a_registry_that_has_our_name(stand_in):
     name = min(checkout.our_registry_names()["learners"])
     stand_in.write("src/learners/__init__.py", f"REGISTRY = dict({name}=object)\n")
-    with pytest.raises(UserError, match=f"learners.REGISTRY has an entry '{name}' already"):
+    with pytest.raises(UserError, match=f"already has a learner named {name}"):
         train(str(stand_in.root), OURS)
