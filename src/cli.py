@@ -1,16 +1,17 @@
 """The command line: ``mf-pmd train``, ``list``, ``config``, ``attach``, ``detach``.
 
-This is the composition root: it alone knows the host, the plugin and the evaluation, and introduces them to each
-other. What a verb needs is imported inside it, so that ``--help`` answers at once.
+This is the composition root: it alone knows the host, the plugin and the evaluation, and introduces them
+to each other. What a verb needs is imported inside it, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
 from .errors import UserError
@@ -36,8 +37,8 @@ VERBS_HELP = """verbs:
 class _Parser(argparse.ArgumentParser):
     """A parser that knows no abbreviations and complains in one line."""
 
-    def __init__(self, *args: object, **kwargs: object):
-        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, **kwargs: Any):
+        super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{self.prog}: {message} (try {self.prog} --help)")
@@ -61,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _top_parser() -> argparse.ArgumentParser:
@@ -86,10 +90,10 @@ def _train(words: Sequence[str]) -> int:
         prog="mf-pmd train",
         description="Train, or test a checkpoint. `mf-pmd config ALG ENV` lists the settings.",
     )
-    parser.add_argument("--config", metavar="ALG", help="algorithm: a name (`mf-pmd list algs`) or a yaml file")
-    parser.add_argument("--env-config", metavar="ENV", help="environment: a name (`mf-pmd list envs`) or a yaml file")
-    parser.add_argument("--host", metavar="PATH", help="an EPyMARL checkout to run in, instead of the embedded host")
-    parser.add_argument("settings", nargs="*", metavar="with key=value", help="settings to change")
+    parser.add_argument("--config", metavar="ALG", help="algorithm: a name or a yaml file")
+    parser.add_argument("--env-config", metavar="ENV", help="environment: a name or a yaml file")
+    parser.add_argument("--host", metavar="PATH", help="run in this EPyMARL checkout instead")
+    parser.add_argument("settings", nargs="*", default=[], metavar="with key=value", help="changes")
     options = parser.parse_intermixed_args(words)
     from .host.utils.config import load_config
 
@@ -118,7 +122,7 @@ def _config(words: Sequence[str]) -> int:
     parser = _Parser(prog="mf-pmd config", description="The merged configuration with its comments.")
     parser.add_argument("alg", metavar="ALG", help="algorithm")
     parser.add_argument("env", metavar="ENV", help="environment")
-    parser.add_argument("settings", nargs="*", metavar="with key=value", help="settings to change")
+    parser.add_argument("settings", nargs="*", default=[], metavar="with key=value", help="changes")
     options = parser.parse_args(words)
     from .host.utils.config import load_settings, render
 
@@ -150,11 +154,13 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 
 
 def _split_host(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The checkout that ``--host`` names, and the other words."""
+    """The checkout that ``--host`` names, and the other words, options in the form ``--option=value``."""
     parser = _Parser(prog="mf-pmd train", add_help=False)
-    parser.add_argument("--host")
+    for option in ("--host", "--config", "--env-config"):
+        parser.add_argument(option)
     options, rest = parser.parse_known_args(words)
-    return options.host, rest
+    given = {"--config": options.config, "--env-config": options.env_config}
+    return options.host, [*(f"{name}={value}" for name, value in given.items() if value), *rest]
 
 
 def _settings(words: Sequence[str]) -> list[str]:

@@ -53,14 +53,11 @@ def check_config(config: dict[str, Any]) -> None:
     for key in AT_LEAST_ONE:
         if config[key] < 1:
             raise UserError(f"{key}={config[key]}: at least 1 is needed")
-    if config["batch_size"] > config["buffer_size"]:
-        raise UserError(
-            f"batch_size={config['batch_size']}: no more than buffer_size={config['buffer_size']} episodes are kept"
-        )
-    if config["batch_size_run"] > config["buffer_size"]:
-        raise UserError(
-            f"batch_size_run={config['batch_size_run']}: no more than buffer_size={config['buffer_size']} episodes are kept"
-        )
+    for key in ("batch_size", "batch_size_run"):
+        if config[key] > config["buffer_size"]:
+            raise UserError(
+                f"{key}={config[key]}: no more than buffer_size={config['buffer_size']} episodes are kept"
+            )
     if (config["evaluate"] or config["save_replay"]) and not config["checkpoint_path"]:
         raise UserError("evaluate=True: checkpoint_path is empty; name the checkpoint to evaluate")
     for key in ("env", "name", "learner"):

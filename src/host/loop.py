@@ -18,8 +18,8 @@ NEVER = -1
 class Loop:
     """Training of assembled pieces, with the clocks of tests, logs and checkpoints.
 
-    Tests run on random generators of their own and leave the global ones as they were, so that training does not
-    depend on when tests happen, and a resumed run equals one that was not interrupted.
+    Tests run on random generators of their own and leave the global ones as they were, so that training does
+    not depend on when tests happen, and a resumed run equals one that was not interrupted.
 
     Args:
         pieces: what takes part.

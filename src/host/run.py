@@ -33,7 +33,7 @@ class RunResult:
     """Where a run left its things.
 
     Attributes:
-        results_dir: sacred's folder: ``config.json``, ``metrics.json``, ``info.json``, ``run.json``, pictures.
+        results_dir: sacred's folder: ``config.json``, ``metrics.json``, ``info.json``, ``run.json``.
         models_dir: folder of the checkpoints.
         checkpoint: the newest checkpoint, or None if none was written.
         t_env: environment steps done.
@@ -122,7 +122,9 @@ def _restore(loop: Loop) -> None:
     loop.checkpoint = folder
     loop.logger.console_logger.info("loaded %s", folder)
     if not args.evaluate and not args.save_replay and loop.runner.t_env >= args.t_max:
-        raise UserError(f"t_max={args.t_max}: the checkpoint is at t_env {loop.runner.t_env}; a larger t_max is needed")
+        raise UserError(
+            f"t_max={args.t_max}: the checkpoint is at t_env {loop.runner.t_env}; a larger t_max is needed"
+        )
 
 
 def _run_under_sacred(loop: Loop, results: Path) -> Path:
@@ -159,7 +161,7 @@ def _experiment(config: dict[str, Any], results: Path) -> tuple[Any, Any]:
     SETTINGS["DISCOVER_SOURCES"] = "none"
     SETTINGS["HOST_INFO"]["INCLUDE_CPU_INFO"] = False  # starts processes and takes a second
     SETTINGS["HOST_INFO"]["INCLUDE_GPU_INFO"] = False
-    experiment = Experiment("mf-pmd", save_git_info=False)
+    experiment: Any = Experiment("mf-pmd", save_git_info=False)
     experiment.logger = logging.getLogger("mf_pmd.sacred")
     experiment.logger.setLevel(logging.ERROR)
     experiment.captured_out_filter = apply_backspaces_and_linefeeds
@@ -195,4 +197,4 @@ def _call_finish(finish: Finish, results_dir: Path, console: logging.Logger) -> 
     try:
         finish(results_dir)
     except Exception as error:
-        console.warning("the results are complete, but not their pictures: %s: %s", type(error).__name__, error)
+        console.warning("the results are complete, their pictures are not (%s)", repr(error))

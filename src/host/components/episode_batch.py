@@ -60,10 +60,10 @@ class Columns:
 class EpisodeBatch:
     """``B`` episodes of at most ``T + 1`` steps, with EPyMARL's operations and less memory.
 
-    Two columns cost nothing until they are needed. A derived column (``actions_onehot``) is computed when it is
-    read; a step whose source was never written reads as zeros, and writing into what was read changes nothing.
-    ``avail_actions`` is stored from the first write on that is not a stride-0 tensor of ones; until then it
-    reads as ones, and so do steps never written after that.
+    Two columns cost nothing until they are needed. A derived column (``actions_onehot``) is computed when it
+    is read; a step whose source was never written reads as zeros, and writing into what was read changes
+    nothing. ``avail_actions`` is stored from the first write on that is not a stride-0 tensor of ones; until
+    then it reads as ones, and so do steps never written after that.
 
     Args:
         scheme: see :func:`complete_scheme`.
@@ -133,7 +133,7 @@ class EpisodeBatch:
         self.device = device
 
     def __getitem__(self, item: Any) -> Any:
-        """A column for a key; a batch of some columns for a tuple of keys; else a batch of episodes and steps."""
+        """A column for a key, a batch of columns for a tuple of keys, else a batch of episodes and steps."""
         if isinstance(item, str):
             return self._read(item)
         if isinstance(item, tuple) and item and all(isinstance(key, str) for key in item):
@@ -224,8 +224,8 @@ class EpisodeBatch:
     def _is_expanded_ones(self, value: Tensor) -> bool:
         """Whether `value` is a single one seen through stride 0.
 
-        Reading the one waits for the device, so the answer is remembered for as long as the tensor is the same
-        memory and was not written to.
+        Reading the one waits for the device, so the answer is remembered for as long as the tensor is the
+        same memory and was not written to.
         """
         if any(stride for stride, size in zip(value.stride(), value.shape, strict=True) if size > 1):
             return False

@@ -51,7 +51,8 @@ class ReplayBuffer(EpisodeBatch):
             raise ValueError(f"{batch_size} episodes asked for, {self.episodes_in_buffer} there")
         if self.episodes_in_buffer == batch_size:
             return self[:batch_size]
-        return self[np.random.choice(self.episodes_in_buffer, batch_size, replace=False)]
+        episodes = np.random.choice(self.episodes_in_buffer, batch_size, replace=False)  # noqa: NPY002
+        return self[episodes]
 
     def state_dict(self) -> dict[str, Any]:
         """The episodes in the ring and its position."""

@@ -29,8 +29,8 @@ class BasicMAC:
         self.args = args
         self.n_agents = args.n_agents
         self.agent_output_type = args.agent_output_type
-        self.agent: nn.Module = look_up(AGENTS, "agent", args.agent)(self._input_size(scheme), args)
-        self.action_selector = look_up(SELECTORS, "action_selector", args.action_selector)(args)
+        self.agent: Any = look_up(AGENTS, "agent", args.agent)(self._input_size(scheme), args)
+        self.action_selector: Any = look_up(SELECTORS, "action_selector", args.action_selector)(args)
         self.hidden_states: Tensor | None = None
 
     def select_actions(

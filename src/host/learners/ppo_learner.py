@@ -1,9 +1,9 @@
 """Independent PPO with shared parameters.
 
-de Witt et al., "Is Independent Learning All You Need in the StarCraft Multi-Agent Challenge?", 2020, in the form
-that Papoudakis et al., "Benchmarking Multi-Agent Deep Reinforcement Learning Algorithms in Cooperative Tasks",
-NeurIPS 2021, gave it in EPyMARL: n-step returns from a target critic, and one gradient step an epoch of each network
-on the whole batch.
+de Witt et al., "Is Independent Learning All You Need in the StarCraft Multi-Agent Challenge?", 2020, in the
+form that Papoudakis et al., "Benchmarking Multi-Agent Deep Reinforcement Learning Algorithms in Cooperative
+Tasks", NeurIPS 2021, gave it in EPyMARL: n-step returns from a target critic, and one gradient step an epoch
+of each network on the whole batch.
 """
 
 from __future__ import annotations
@@ -226,7 +226,8 @@ class PPOLearner:
         grad_norm = nn.utils.clip_grad_norm_(parameters, self.args.grad_norm_clip)
         if not bool(torch.isfinite(loss.detach() + grad_norm)):
             raise DivergenceError(
-                f"{name}={loss.item()} with a gradient of norm {grad_norm.item()}; try a smaller lr than {self.args.lr}"
+                f"{name}={loss.item()} with a gradient of norm {grad_norm.item()}; "
+                f"lr={self.args.lr} may be too large"
             )
         optimiser.step()
         return grad_norm

@@ -41,8 +41,8 @@ class _Tally:
 class EpisodeRunner:
     """Plays ``batch_size_run`` episodes at a time, each in its own copy of the environment.
 
-    Every episode begins with a seed from torch's global generator where the environment's ``reset`` takes one, so
-    that a run resumed from a checkpoint goes on as if it had not stopped.
+    Every episode begins with a seed from torch's global generator where the environment's ``reset`` takes
+    one, so that a run resumed from a checkpoint goes on as if it had not stopped.
 
     Args:
         args: ``env``, ``env_args``, ``batch_size_run``, ``common_reward``, ``reward_scalarisation``, ...
@@ -98,12 +98,14 @@ class EpisodeRunner:
         running = list(range(self.batch_size))
         self._write_view(batch, running, t=0)
         for t in range(self.episode_limit):
-            actions = self.mac.select_actions(batch, t_ep=t, t_env=self.t_env, bs=running, test_mode=test_mode)
-            rewards, terminated, done, infos = self._step(running, actions, render=test_mode and self.args.render)
-            returns[running] += rewards
-            batch.update(
-                {"actions": actions, "reward": rewards, "terminated": terminated}, bs=running, ts=t
+            actions = self.mac.select_actions(
+                batch, t_ep=t, t_env=self.t_env, bs=running, test_mode=test_mode
             )
+            rewards, terminated, done, infos = self._step(
+                running, actions, render=test_mode and self.args.render
+            )
+            returns[running] += rewards
+            batch.update({"actions": actions, "reward": rewards, "terminated": terminated}, bs=running, ts=t)
             self._write_view(batch, running, t=t + 1)
             for index, info in zip(running, infos, strict=True):
                 if done[index]:
@@ -145,8 +147,8 @@ class EpisodeRunner:
         """Act in the running copies.
 
         Returns:
-            Rewards ``[len(running), 1 or N]``, terminated ``[len(running), 1]`` (false where an episode was only
-            cut off), whether each copy is done, and the infos.
+            Rewards ``[len(running), 1 or N]``, terminated ``[len(running), 1]`` (false where an episode was
+            only cut off), whether each copy is done, and the infos.
         """
         rewards, terminated, done, infos = [], [], {}, []
         for index, action in zip(running, actions.cpu(), strict=True):
@@ -174,7 +176,7 @@ class EpisodeRunner:
                 self.logger.log_stat("epsilon", self.mac.action_selector.epsilon, self.t_env)
 
     def _log(self, tally: _Tally, prefix: str) -> None:
-        """Returns in reward units summed over an episode: the mean over agents, and the total of all agents."""
+        """Returns, in reward units summed over an episode: the mean over agents, and the total of them."""
         returns = np.stack(tally.returns)  # [episodes, 1 or N]
         series = {"return": returns.mean(axis=1)}
         if not self.args.common_reward:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import torch
 
@@ -18,7 +18,8 @@ from ...errors import UserError
 
 HOST_FILE = "host.th"
 CONFIG_FILE = "config.json"
-UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile)
+UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, UnpicklingError, BadZipFile)
+WHAT_TO_GIVE = "give a run's models/TOKEN or models/TOKEN/T_ENV"
 
 
 def save_checkpoint(
@@ -63,12 +64,12 @@ def find_checkpoint(path: str, load_step: int = 0) -> Path:
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise UserError(f"checkpoint_path={path}: no such folder; give a run's models/TOKEN or models/TOKEN/T_ENV")
+        raise UserError(f"checkpoint_path={path}: no such folder; {WHAT_TO_GIVE}")
     if (folder / HOST_FILE).is_file():
         return folder
     steps = [int(child.name) for child in folder.iterdir() if child.name.isdigit() and child.is_dir()]
     if not steps:
-        raise UserError(f"checkpoint_path={path}: no checkpoint there; give a run's models/TOKEN or models/TOKEN/T_ENV")
+        raise UserError(f"checkpoint_path={path}: no checkpoint there; {WHAT_TO_GIVE}")
     step = min(steps, key=lambda step: abs(step - load_step)) if load_step else max(steps)
     return folder / str(step)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ KINDS = {"algs": "algorithm", "envs": "environment"}
 OPTIONS = {"algs": "--config", "envs": "--env-config"}
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean X?`` for the nearest known name, or nothing."""
-    known = list(known)
-    same_leaf = [key for key in known if key.rpartition(".")[2] == name.rpartition(".")[2]]
-    near = same_leaf or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """``; did you mean X?`` for the nearest known name, or nothing; the last part of a dotted key counts."""
+    candidates = {key.rpartition(".")[2]: key for key in known} | {key: key for key in known}
+    leaf = name.rpartition(".")[2]
+    near = [leaf] if leaf in candidates else difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    return f"; did you mean {candidates[near[0]]}?" if near else ""
 
 
 def catalogue(kind: str, roots: Sequence[Path]) -> dict[str, Path]:
@@ -64,9 +63,7 @@ def find_yaml(kind: str, name: str | None, roots: Sequence[Path]) -> Path:
     )
 
 
-def load_settings(
-    alg: str | None, env: str | None, words: Sequence[str], roots: Sequence[Path]
-) -> Settings:
+def load_settings(alg: str | None, env: str | None, words: Sequence[str], roots: Sequence[Path]) -> Settings:
     """Merge ``default.yaml``, the environment's yaml, the algorithm's yaml and the words, later ones winning.
 
     Args:
@@ -83,7 +80,8 @@ def load_settings(
     for kind, path in (("envs", env_path), ("algs", alg_path)):
         layer = read_settings(path, f"{kind}/{path.name}")
         _merge(settings.values, layer.values)
-        settings.notes |= {key: _keep_comment(note, settings.notes.get(key)) for key, note in layer.notes.items()}
+        for key, note in layer.notes.items():
+            settings.notes[key] = _keep_comment(note, settings.notes.get(key))
     for word in words:
         apply_word(settings, word)
     return settings
@@ -105,13 +103,12 @@ def apply_word(settings: Settings, word: str) -> None:
     key, equals, text = word.partition("=")
     if not equals:
         raise UserError(f"{word}: a setting is written key=value")
-    parent, leaf = _resolve(settings.values, key)
+    parent, leaf = _resolve(settings.values, key, word)
     note = settings.notes.get(key, Note("", ""))
     value = parse_value(key, text, default=parent[leaf], comment=note.comment)
     if isinstance(value, dict):
-        for name, item in value.items():
-            item_text = item if isinstance(item, str) else yaml.safe_dump(item, default_flow_style=True)
-            apply_word(settings, f"{key}.{name}={item_text.removesuffix('...' + os.linesep).strip()}")
+        for name, entry in value.items():
+            apply_word(settings, f"{key}.{name}={entry if isinstance(entry, str) else _flow(entry)}")
         return
     parent[leaf] = value
     settings.notes[key] = Note(note.comment, "with")
@@ -134,7 +131,7 @@ def dotted_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-def _resolve(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+def _resolve(values: dict[str, Any], key: str, word: str) -> tuple[dict[str, Any], str]:
     """The mapping that holds a dotted key, and the last part of the key."""
     *path, leaf = key.split(".")
     parent: Any = values
@@ -142,7 +139,7 @@ def _resolve(values: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
         parent = parent.get(part) if isinstance(parent, dict) else None
     if not isinstance(parent, dict) or leaf not in parent:
         raise UserError(
-            f"{key}: no such setting{did_you_mean(key, dotted_keys(values))} "
+            f"{word}: no such setting{did_you_mean(key, dotted_keys(values))} "
             f"(`mf-pmd config ALG ENV` lists them)"
         )
     return parent, leaf
@@ -170,5 +167,9 @@ def _rows(settings: Settings, values: dict[str, Any], prefix: str) -> Iterable[t
             yield f"{indent}{key}:", comment
             yield from _rows(settings, value, prefix=f"{prefix}{key}.")
         else:
-            text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
-            yield f"{indent}{key}: {text.removesuffix('...' + chr(10)).strip()}", comment
+            yield f"{indent}{key}: {_flow(value)}", comment
+
+
+def _flow(value: Any) -> str:
+    """A value as yaml on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()

@@ -39,8 +39,8 @@ def console_logger() -> logging.Logger:
 class Logger:
     """Takes every statistic of a run and hands it on.
 
-    Only the last value of a key is kept here, for the console. A value that is not finite is stored as null, for
-    ``metrics.json`` to remain JSON, and reported once a key.
+    Only the last value of a key is kept here, for the console. A value that is not finite is stored as null,
+    for ``metrics.json`` to remain JSON, and reported once a key.
 
     Args:
         console: receives the lines; the contract's name for it is ``console_logger``.

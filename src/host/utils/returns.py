@@ -10,8 +10,8 @@ def n_step_returns(
 ) -> Tensor:
     """The sum of `n_steps` discounted rewards, then the value of the state they lead to.
 
-    Equation: ``G_t = sum_{k < n, t+k < T} gamma^k m_{t+k} r_{t+k} + gamma^n m_{t+n} V_{t+n}``, without the last
-    term when ``t + n >= T``; there ``gamma^(T-t) m_{T-1} V_T`` takes its place if `add_value_last_step`.
+    Equation: ``G_t = sum_{k < n, t+k < T} gamma^k m_{t+k} r_{t+k} + gamma^n m_{t+n} V_{t+n}``, without the
+    last term when ``t + n >= T``; there ``gamma^(T-t) m_{T-1} V_T`` takes its place if `add_value_last_step`.
 
     Args:
         rewards: ``[B, T, N]``.
@@ -25,9 +25,12 @@ def n_step_returns(
         ``[B, T, N]``.
     """
     length = rewards.shape[1]
-    assert values.shape[1] == length + 1 and mask.shape == rewards.shape
+    assert values.shape[1] == length + 1
+    assert mask.shape == rewards.shape
     masked_rewards = F.pad(rewards * mask, (0, 0, 0, n_steps - 1))
-    returns = sum(gamma**k * masked_rewards[:, k : k + length] for k in range(n_steps))
+    returns = torch.zeros_like(rewards)
+    for k in range(n_steps):
+        returns += gamma**k * masked_rewards[:, k : k + length]
     bootstrapped = max(length - n_steps, 0)
     inside = gamma**n_steps * (values[:, :length] * mask)[:, n_steps:]
     tail = torch.zeros_like(returns[:, bootstrapped:])
@@ -49,8 +52,8 @@ def gae_returns(
 ) -> Tensor:
     """Generalised advantage estimates plus values (Schulman et al., 2016, equation 16).
 
-    Equation: ``A_t = d_t + gamma lambda A_{t+1}`` with ``d_t = m_t (r_t + gamma m_{t+1} V_{t+1} - V_t)``, where
-    ``m_T`` is ``m_{T-1}`` if `add_value_last_step`, else 0. Arguments and result as in :func:`n_step_returns`.
+    Equation: ``A_t = d_t + gamma lambda A_{t+1}``, ``d_t = m_t (r_t + gamma m_{t+1} V_{t+1} - V_t)``, where
+    ``m_T`` is ``m_{T-1}`` if `add_value_last_step`, else 0. The rest is as in :func:`n_step_returns`.
     """
     last = mask[:, -1:] if add_value_last_step else torch.zeros_like(mask[:, -1:])
     next_mask = torch.cat([mask[:, 1:], last], dim=1)

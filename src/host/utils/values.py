@@ -1,8 +1,9 @@
 """Values of settings, parsed from words by the type of their default.
 
-The first words of a comment, up to its first ``;``, may say more than the default does: type names
-(``int``, ``float``, ``str``, ``bool``, ``list``, ``null``) separated by ``|`` add types, which is how a key whose
-default is null names its own, and other words separated by ``|`` are the only choices of a string.
+The opening of a comment, up to its first ``;``, may say more than the default does. Names of types with
+``|`` between them (``int``, ``float``, ``str``, ``bool``, ``list``) are added to the default's own type; a
+key whose default is null names its type that way. Other words with ``|`` between them, the default among
+them, are the only choices of a string.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from ...errors import UserError
 from .yaml_files import parse_yaml
 
-NULLS = ("null", "None", "none", "~", "")
+NULLS = ("null", "None", "~", "")
 
 
-class _Mismatch(ValueError):
+class _MismatchError(ValueError):
     """The text is not of the type."""
+
+
+class Opening(NamedTuple):
+    """What the opening of a comment declares."""
+
+    types: list[str]
+    choices: list[str]
 
 
 def parse_value(key: str, text: str, *, default: Any, comment: str = "") -> Any:
@@ -36,50 +44,53 @@ def parse_value(key: str, text: str, *, default: Any, comment: str = "") -> Any:
     Raises:
         UserError: `text` is not of the type of the default, nor of a type named in the comment.
     """
-    declared, choices = declared_types(comment, default)
-    if text in NULLS and (default is None or "null" in declared):
+    opening = read_opening(comment, default)
+    if text in NULLS and (default is None or "null" in opening.types):
         return None
-    if choices and _unquote(text) in choices:
+    if _unquote(text) in opening.choices:
         return _unquote(text)
-    types = _types(default, declared, choices)
-    for kind in types:
+    types = _types(default, opening)
+    for name in types:
         try:
-            return PARSERS[kind](text, default)
-        except _Mismatch:
+            return PARSERS[name](text, default)
+        except _MismatchError:
             continue
-    raise UserError(_message(key, text, types, choices, default))
+    raise UserError(_complaint(key, text, types, opening.choices, default))
 
 
-def declared_types(comment: str, default: Any) -> tuple[list[str], list[str]]:
-    """Type names and choices that open a comment.
+def read_opening(comment: str, default: Any) -> Opening:
+    """Types and choices that a comment opens with.
 
-    >>> declared_types("int | null; seed of the run", None)
-    (['int', 'null'], [])
-    >>> declared_types("last | average | tail; which policy to play", "tail")
-    ([], ['last', 'average', 'tail'])
+    >>> read_opening("int | float; the norm", 10)
+    Opening(types=['int', 'float'], choices=[])
+    >>> read_opening("last | average | tail; which policy", "tail")
+    Opening(types=[], choices=['last', 'average', 'tail'])
+    >>> read_opening("which policy is played", "tail")
+    Opening(types=[], choices=[])
     """
     words = [word.strip() for word in comment.partition(";")[0].split("|")]
-    names = [word for word in words if word in PARSERS or word == "null"]
-    if names and len(names) == len([word for word in words if word and word != "..."]):
-        return names, []
-    choices = [word for word in words if word not in names]
-    is_list_of_choices = len(words) > 1 and all(choices) and isinstance(default, str) and default in choices
-    return (names, choices) if is_list_of_choices else ([], [])
+    types = [word for word in words if word in PARSERS or word == "null"]
+    if types == words:
+        return Opening(types, [])
+    if len(words) > 1 and isinstance(default, str) and default in words:
+        return Opening(types, [word for word in words if word not in types])
+    return Opening([], [])
 
 
-def _types(default: Any, declared: list[str], choices: list[str]) -> list[str]:
-    names = [name for name in ORDER if name in declared]
+def _types(default: Any, opening: Opening) -> list[str]:
+    """Names of the types that a value may have, the strictest first."""
     if default is None:
-        return names or ["any"]
-    own = {bool: "bool", int: "int", float: "float", list: "list", dict: "dict"}.get(type(default), "str")
-    if choices or own in names:
-        return names
-    return [name for name in ORDER if name in {own, *names}]
+        own = set() if opening.types else {"any"}
+    elif opening.choices:
+        own = set()
+    else:
+        own = {type(default).__name__}
+    return [name for name in PARSERS if name in own or name in opening.types]
 
 
 def _parse_bool(text: str, default: Any) -> bool:
     if text.lower() not in ("true", "false"):
-        raise _Mismatch
+        raise _MismatchError
     return text.lower() == "true"
 
 
@@ -89,7 +100,7 @@ def _parse_int(text: str, default: Any) -> int:
     except ValueError:
         number = _parse_float(text, default)
     if number != int(number):
-        raise _Mismatch
+        raise _MismatchError
     return int(number)
 
 
@@ -97,28 +108,28 @@ def _parse_float(text: str, default: Any) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise _Mismatch from None
+        raise _MismatchError from None
     if not math.isfinite(number):
-        raise _Mismatch
+        raise _MismatchError
     return number
 
 
 def _parse_list(text: str, default: Any) -> list[Any]:
+    """A yaml list; its entries are of the type of the default's, where those agree."""
     value = _parse_any(text, default)
     if not isinstance(value, list):
-        raise _Mismatch
-    kinds = {type(item) for item in default or []}
-    if kinds == {int} and any(type(item) is not int for item in value):
-        raise _Mismatch
-    if kinds == {float}:
-        return [_parse_float(str(item), None) for item in value]
-    return value
+        raise _MismatchError
+    types = {type(entry).__name__ for entry in default or []}
+    if len(types) != 1:
+        return value
+    parse = PARSERS[types.pop()]
+    return [parse(str(entry), None) for entry in value]
 
 
 def _parse_dict(text: str, default: Any) -> dict[str, Any]:
     value = _parse_any(text, default)
     if not isinstance(value, dict):
-        raise _Mismatch
+        raise _MismatchError
     return value
 
 
@@ -130,7 +141,7 @@ def _parse_any(text: str, default: Any) -> Any:
     try:
         return parse_yaml(text)
     except yaml.YAMLError:
-        raise _Mismatch from None
+        raise _MismatchError from None
 
 
 PARSERS: dict[str, Callable[[str, Any], Any]] = {
@@ -142,7 +153,15 @@ PARSERS: dict[str, Callable[[str, Any], Any]] = {
     "str": _parse_str,
     "any": _parse_any,
 }
-ORDER = ("bool", "int", "float", "list", "dict", "str")
+
+WANTED = {
+    "bool": "True or False",
+    "int": "a whole number",
+    "float": "a number",
+    "list": "a list like [1, 2]",
+    "dict": "a mapping like {key: value}",
+    "any": "a yaml value",
+}
 
 
 def _unquote(text: str) -> str:
@@ -151,11 +170,10 @@ def _unquote(text: str) -> str:
     return text
 
 
-def _message(key: str, text: str, types: list[str], choices: list[str], default: Any) -> str:
-    if choices:
-        near = difflib.get_close_matches(text, choices, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{key}={text}: not one of {', '.join(choices + types)}{hint}"
-    wanted = {"int": "a whole number", "float": "a number", "bool": "True or False", "list": "a list like [1, 2]"}
-    kinds = " or ".join(wanted.get(kind, f"a {kind}") for kind in types)
-    return f"{key}={text}: {kinds} is needed (the default is {default})"
+def _complaint(key: str, text: str, types: list[str], choices: list[str], default: Any) -> str:
+    if not choices:
+        wanted = " or ".join(WANTED[name] for name in types)
+        return f"{key}={text}: {wanted} is needed (the default is {default})"
+    near = difflib.get_close_matches(text, choices, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{key}={text}: not one of {', '.join([*choices, *(WANTED[name] for name in types)])}{hint}"

@@ -1,12 +1,17 @@
-"""A small environment for the host's tests: agents learn to press the button that their light shows."""
+"""A small environment and short runs of it."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from mf_pmd.host import envs
 from mf_pmd.host.envs import MultiAgentEnv
+from mf_pmd.host.utils.config import HOST_CONFIG, load_config
+
+TOY_YAML = Path(__file__).with_name("toy.yaml")
 
 
 class ToyEnv(MultiAgentEnv):
@@ -17,14 +22,14 @@ class ToyEnv(MultiAgentEnv):
 
     def __init__(
         self,
-        key: str = "toy",
-        n_agents: int = 3,
-        n_buttons: int = 2,
-        episode_limit: int = 6,
-        early: int = 3,
-        seed: int = 0,
-        common_reward: bool = True,
-        reward_scalarisation: str = "sum",
+        key: str,
+        n_agents: int,
+        n_buttons: int,
+        episode_limit: int,
+        early: int,
+        seed: int,
+        common_reward: bool,
+        reward_scalarisation: str,
     ):
         self.n_agents, self.n_buttons = n_agents, n_buttons
         self.episode_limit, self.early = episode_limit, early
@@ -44,8 +49,9 @@ class ToyEnv(MultiAgentEnv):
         self.lights = self.random.integers(self.n_buttons, size=self.n_agents)
         terminated = self.ends_early and self.t >= self.early
         truncated = not terminated and self.t >= self.episode_limit
+        reward = rewards.sum() if self.common_reward else rewards
         info = {"episode_limit": truncated, "pressed": float(rewards.sum())}
-        return self.get_obs(), rewards.sum() if self.common_reward else rewards, terminated, truncated, info
+        return self.get_obs(), reward, terminated, truncated, info
 
     def get_obs(self) -> list[np.ndarray]:
         return list(np.eye(self.n_buttons, dtype=np.float32)[self.lights])
@@ -64,3 +70,26 @@ class ToyEnv(MultiAgentEnv):
 
     def get_total_actions(self) -> int:
         return self.n_buttons
+
+
+@pytest.fixture(autouse=True)
+def toy_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the environment for the duration of a test."""
+    monkeypatch.setitem(envs.REGISTRY, "toy", ToyEnv)
+
+
+@pytest.fixture
+def toy_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """The configuration of a short run of ippo on the toy; takes ``key=value`` words."""
+
+    def load(*words: str) -> dict[str, Any]:
+        base = [
+            "seed=1",
+            "use_cuda=False",
+            "threads=1",
+            "hidden_dim=16",
+            f"local_results_path={tmp_path / 'out'}",
+        ]
+        return load_config("ippo", str(TOY_YAML), [*base, *words], [HOST_CONFIG])
+
+    return load
