@@ -62,7 +62,7 @@ class Loop:
 
     def evaluate(self) -> None:
         """Tests alone, of what was loaded."""
-        self._test_when_due(force=True)
+        self._test()
         if self.args.save_replay:
             self.runner.save_replay()
         self.logger.log_stat("episode", self.episode, self.runner.t_env)
@@ -125,12 +125,14 @@ class Loop:
     def _test_when_due(self, force: bool = False) -> None:
         t_env = self.runner.t_env
         due = self.last_test_t == NEVER or t_env - self.last_test_t >= self.args.test_interval
-        if not due and not (force and t_env != self.last_test_t):
-            return
-        with isolated_randomness(self.args.seed, t_env):
+        if due or (force and t_env != self.last_test_t):
+            self._test()
+            self.last_test_t = t_env
+
+    def _test(self) -> None:
+        with isolated_randomness(self.args.seed, self.runner.t_env):
             for _ in range(max(1, self.args.test_nepisode // self.runner.batch_size)):
                 self.runner.run(test_mode=True)
-        self.last_test_t = t_env
 
     def _save_when_due(self, force: bool = False) -> None:
         t_env = self.runner.t_env

@@ -1,6 +1,7 @@
 """A small environment and short runs of it."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,15 @@ class ToyEnv(MultiAgentEnv):
 def toy_env(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the environment for the duration of a test."""
     monkeypatch.setitem(envs.REGISTRY, "toy", ToyEnv)
+
+
+@pytest.fixture
+def console(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The lines that a run prints, which do not reach the root logger."""
+    logger = logging.getLogger("mf_pmd")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture

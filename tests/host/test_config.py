@@ -67,6 +67,11 @@ def test_words(word, value):
     assert type(result) is type(value)
 
 
+def test_the_last_word_wins_and_the_yaml_gives_the_type():
+    assert load("seed=3", "seed=null")["seed"] is None
+    assert load("grad_norm_clip=1", "grad_norm_clip=0.5")["grad_norm_clip"] == 0.5
+
+
 def test_dotted_words_and_mappings():
     assert load("env_args.early=2")["env_args"]["early"] == 2
     args = load("env_args={early: 1, key: other}")["env_args"]
@@ -113,7 +118,7 @@ def test_unknown_and_missing_names_list_what_there_is():
 def test_broken_yaml_is_a_user_error(tmp_path):
     bad = tmp_path / "bad.yaml"
     bad.write_text("a: [1\n")
-    with pytest.raises(UserError, match="bad.yaml"):
+    with pytest.raises(UserError, match=r"bad\.yaml"):
         read_settings(bad, "bad")
     bad.write_text("- 1\n")
     with pytest.raises(UserError, match="mapping"):

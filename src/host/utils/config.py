@@ -82,8 +82,9 @@ def load_settings(alg: str | None, env: str | None, words: Sequence[str], roots:
         _merge(settings.values, layer.values)
         for key, note in layer.notes.items():
             settings.notes[key] = _keep_comment(note, settings.notes.get(key))
+    defaults = copy.deepcopy(settings.values)
     for word in words:
-        apply_word(settings, word)
+        _apply_word(settings, word, defaults)
     return settings
 
 
@@ -94,22 +95,22 @@ def load_config(
     return load_settings(alg, env, words, roots).values
 
 
-def apply_word(settings: Settings, word: str) -> None:
-    """Set one ``key=value`` in place.
-
-    Raises:
-        UserError: the word has no ``=``, or its key or value is unknown.
-    """
+def _apply_word(settings: Settings, word: str, defaults: dict[str, Any]) -> None:
+    """Set one ``key=value`` in place, of the type that the yaml files give the key."""
     key, equals, text = word.partition("=")
     if not equals:
         raise UserError(f"{word}: a setting is written key=value")
-    parent, leaf = _resolve(settings.values, key, word)
+    default = _resolve(defaults, key, word)
     note = settings.notes.get(key, Note("", ""))
-    value = parse_value(key, text, default=parent[leaf], comment=note.comment)
+    value = parse_value(key, text, default=default, comment=note.comment)
     if isinstance(value, dict):
         for name, entry in value.items():
-            apply_word(settings, f"{key}.{name}={entry if isinstance(entry, str) else _flow(entry)}")
+            _apply_word(
+                settings, f"{key}.{name}={entry if isinstance(entry, str) else _flow(entry)}", defaults
+            )
         return
+    path, _, leaf = key.rpartition(".")
+    parent = _resolve(settings.values, path, word) if path else settings.values
     parent[leaf] = value
     settings.notes[key] = Note(note.comment, "with")
 
@@ -131,18 +132,17 @@ def dotted_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-def _resolve(values: dict[str, Any], key: str, word: str) -> tuple[dict[str, Any], str]:
-    """The mapping that holds a dotted key, and the last part of the key."""
-    *path, leaf = key.split(".")
-    parent: Any = values
-    for part in path:
-        parent = parent.get(part) if isinstance(parent, dict) else None
-    if not isinstance(parent, dict) or leaf not in parent:
-        raise UserError(
-            f"{word}: no such setting{did_you_mean(key, dotted_keys(values))} "
-            f"(`mf-pmd config ALG ENV` lists them)"
-        )
-    return parent, leaf
+def _resolve(values: dict[str, Any], key: str, word: str) -> Any:
+    """The value of a dotted key; `word` is what the message is about."""
+    value: Any = values
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise UserError(
+                f"{word}: no such setting{did_you_mean(key, dotted_keys(values))} "
+                f"(`mf-pmd config ALG ENV` lists them)"
+            )
+        value = value[part]
+    return value
 
 
 def _merge(base: dict[str, Any], layer: dict[str, Any]) -> None:

@@ -1,0 +1,172 @@
+"""The logger, and Weights & Biases when it fails."""
+
+import logging
+import math
+from types import SimpleNamespace
+
+import pytest
+import wandb
+
+from mf_pmd.host import run
+from mf_pmd.host.utils.logger import Logger
+from mf_pmd.host.utils.progress import Progress
+from mf_pmd.host.utils.wandb_sink import group_name
+
+
+class SacredRun:
+    """What the logger needs of a sacred run."""
+
+    def __init__(self):
+        self.info = {}
+        self.scalars = []
+
+    def log_scalar(self, key, value, t):
+        self.scalars.append((key, value, t))
+
+
+class WandbRun:
+    """A run of W&B that remembers, and breaks when told to."""
+
+    id = "x"
+
+    def __init__(self, broken=False):
+        self.broken = broken
+        self.rows = []
+        self.calls = 0
+        self.finished = False
+
+    def log(self, row, step):
+        self.calls += 1
+        if self.broken:
+            raise RuntimeError("no network")
+        self.rows.append((row, step))
+
+    def finish(self):
+        self.finished = True
+
+
+@pytest.fixture
+def quiet(caplog):
+    logger = logging.getLogger("test.quiet")
+    caplog.set_level(logging.INFO, logger.name)
+    return logger
+
+
+CONFIG = {
+    "name": "ippo",
+    "env": "toy",
+    "env_args": {"key": "small", "seed": 1},
+    "seed": 1,
+    "wandb_team": None,
+    "wandb_project": "p",
+    "wandb_mode": "offline",
+}
+
+
+def test_series_go_to_metrics_and_info(quiet):
+    logger, sacred_run = Logger(quiet), SacredRun()
+    logger.setup_sacred(sacred_run)
+    logger.log_stat("a", 1, 0)
+    logger.log_stat("a", 2.5, 10)
+    logger.log_stat("b", 7, 10, to_sacred=False)
+    logger.record("note", "x")
+    logger.flush()
+    assert sacred_run.scalars == [("a", 1.0, 0), ("a", 2.5, 10)]
+    assert sacred_run.info == {"a": [1.0, 2.5], "a_T": [0, 10], "note": "x"}
+    assert logger.latest("a") == 2.5
+    assert logger.latest("c") is None
+
+
+def test_what_is_not_finite_becomes_null_and_is_said_once(quiet, caplog):
+    logger, sacred_run = Logger(quiet), SacredRun()
+    logger.setup_sacred(sacred_run)
+    for value in (math.nan, math.inf, 1.0):
+        logger.log_stat("a", value, 0)
+    assert [value for _, value, _ in sacred_run.scalars] == [None, None, 1.0]
+    assert caplog.text.count("stored as null") == 1
+
+
+def test_recent_stats_are_printed_with_the_last_values(quiet, caplog):
+    logger = Logger(quiet)
+    for t in range(100):
+        logger.log_stat("loss", t, t)
+    logger.log_stat("episode", 50, 99)
+    logger.print_recent_stats()
+    assert "t_env 99, episode 50" in caplog.text
+    assert "loss: 99" in caplog.text
+
+
+def test_wandb_gets_one_row_a_step(quiet, monkeypatch, tmp_path):
+    fake = WandbRun()
+    given = {}
+    monkeypatch.setattr(wandb, "init", lambda **kwargs: given.update(kwargs) or fake)
+    logger = Logger(quiet)
+    logger.setup_wandb(CONFIG, tmp_path)
+    logger.log_stat("a", 1, 0)
+    logger.log_stat("b", 2, 0)
+    logger.log_stat("a", 3, 5)
+    logger.finish()
+    assert fake.rows == [({"a": 1.0, "b": 2.0, "t_env": 0}, 0), ({"a": 3.0, "t_env": 5}, 5)]
+    assert fake.finished
+    assert (given["entity"], given["mode"], given["group"]) == (None, "offline", group_name(CONFIG))
+
+
+def test_groups_differ_by_settings_and_not_by_seed():
+    other_seed = {**CONFIG, "seed": 2, "env_args": {"key": "small", "seed": 2}}
+    other_settings = {**CONFIG, "wandb_project": "q"}
+    assert group_name(CONFIG) == group_name(other_seed) != group_name(other_settings)
+    assert group_name(CONFIG).startswith("ippo_small_")
+    assert CONFIG["env_args"]["seed"] == 1
+
+
+@pytest.mark.parametrize("broken", ["init", "log"])
+def test_a_failing_wandb_loses_no_metric_and_stops_no_run(toy_config, monkeypatch, console, broken):
+    fake = WandbRun(broken=broken == "log")
+
+    def init(**kwargs):
+        if broken == "init":
+            raise OSError("no disk")
+        return fake
+
+    monkeypatch.setattr(wandb, "init", init)
+    result = run.train(toy_config("t_max=200", "test_interval=40", "use_wandb=True"))
+    assert (result.results_dir / "metrics.json").read_text().count("test_return_mean") == 1
+    assert result.t_env >= 200
+    assert console.text.count("W&B failed") == 1
+    assert fake.calls == (1 if broken == "log" else 0)
+
+
+def test_tensorboard_gets_the_metrics(toy_config, tmp_path):
+    pytest.importorskip("tensorboard")
+    run.train(toy_config("t_max=40", "use_tensorboard=True"))
+    assert list((tmp_path / "out" / "tb_logs").rglob("events.out.tfevents.*"))
+
+
+def test_progress_shows_exploitability_speed_and_time_left(quiet, capsys):
+    logger = Logger(quiet)
+    logger.log_stat("test_mean_field_exploitability", 0.25, 0)
+    logger.log_stat("agent_steps_per_second", 5e6, 0)
+    progress = Progress("bar", logger, start=0, total=100)
+    progress.update(50)
+    progress.close()
+    shown = capsys.readouterr().err
+    assert "50%" in shown
+    assert "exploitability=0.250" in shown
+    assert "agent-steps/s=5,000,000" in shown
+
+
+def test_lines_come_without_a_terminal(quiet, capsys, caplog):
+    logger = Logger(quiet)
+    logger.log_stat("episode", 1, 50)
+    progress = Progress("auto", logger, start=0, total=100)
+    progress.update(50)
+    progress.report(50)
+    progress.close()
+    assert capsys.readouterr().err == ""
+    assert "t_env 50 of 100" in caplog.text
+
+
+def test_the_console_takes_tensors(quiet):
+    logger = Logger(quiet)
+    logger.log_stat("a", SimpleNamespace(item=lambda: 3), 0)
+    assert logger.latest("a") == 3.0

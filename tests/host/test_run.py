@@ -1,0 +1,267 @@
+"""Whole runs of the toy: what they leave, how they resume, and how they end when something goes wrong."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mf_pmd.errors import DivergenceError, UserError
+from mf_pmd.host import learners, run
+from mf_pmd.host.learners.ppo_learner import PPOLearner
+from mf_pmd.host.runners.episode_runner import EpisodeRunner
+
+EPOCHS = "episode_limit=4", "early=4"  # every episode has four steps, so an epoch of ten has forty
+
+
+def fixed_length(*words):
+    return [*(f"env_args.{word}" for word in EPOCHS), *words]
+
+
+def read(path: Path):
+    """A json file, refusing what is not JSON."""
+
+    def refuse(token):
+        raise AssertionError(f"{token} in {path}")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint but the host's counters and random states."""
+    tensors = {}
+
+    def collect(prefix, value):
+        if isinstance(value, torch.Tensor):
+            tensors[prefix] = value
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                collect(f"{prefix}/{key}", item)
+
+    for path in sorted(folder.glob("*.th")):
+        state = torch.load(path, weights_only=True)
+        collect(path.stem, {k: v for k, v in state.items() if k != "random_states"})
+    return tensors
+
+
+def test_what_a_run_leaves(toy_config, tmp_path):
+    finished = []
+    result = run.train(toy_config("t_max=200", "test_interval=100"), finish=finished.append)
+    assert finished == [result.results_dir]
+    assert result.results_dir == tmp_path / "out" / "sacred" / "ippo" / "toy" / "1"
+    assert read(result.results_dir / "config.json")["seed"] == 1
+    assert read(result.results_dir / "run.json")["status"] == "COMPLETED"
+    assert "t_env" in (result.results_dir / "cout.txt").read_text()
+    metrics = read(result.results_dir / "metrics.json")
+    steps = metrics["test_return_mean"]["steps"]
+    assert steps[0] == 0
+    assert steps[-1] == result.t_env >= 200
+    assert len(steps) >= 3
+    info = read(result.results_dir / "info.json")
+    assert info["test_return_mean"] == metrics["test_return_mean"]["values"]
+    assert info["test_return_mean_T"] == steps
+    assert info["models_dir"] == str(result.models_dir)
+    expected = {
+        "return_mean",
+        "total_return_mean",
+        "test_total_return_mean",
+        "test_return_std",
+        "td_error_abs",
+    }
+    assert expected | {"policy_entropy", "agent_steps_per_second", "episode"} <= set(metrics)
+    assert not [key for key in metrics if "agent_0" in key]
+
+
+def test_checkpoints_are_whole_and_portable(toy_config):
+    result = run.train(toy_config("t_max=100"))
+    assert {folder.name for folder in result.models_dir.iterdir()} == {"0", str(result.t_env)}
+    assert result.checkpoint == result.models_dir / str(result.t_env)
+    assert not set(result.models_dir.name) & set(' :/\\"')
+    assert read(result.checkpoint / "config.json")["env_args"]["key"] == "toy"
+
+
+def test_no_models_when_not_wanted(toy_config, tmp_path):
+    result = run.train(toy_config("t_max=40", "save_model=False"))
+    assert result.checkpoint is None
+    assert not (tmp_path / "out" / "models").exists()
+
+
+def test_individual_and_common_rewards_log_the_same_scale(toy_config):
+    individual = run.train(toy_config("t_max=40", "common_reward=False", "obs_agent_id=True"))
+    common = run.train(toy_config("t_max=40", "common_reward=True", "obs_agent_id=True"))
+    of = [read(result.results_dir / "metrics.json") for result in (individual, common)]
+    assert of[0]["test_total_return_mean"]["values"][0] == pytest.approx(
+        3 * of[0]["test_return_mean"]["values"][0]
+    )
+    assert of[1]["test_return_mean"]["values"][0] == pytest.approx(
+        of[0]["test_total_return_mean"]["values"][0]
+    )
+    assert "test_total_return_mean" not in of[1]
+
+
+VARIANTS = {
+    "on policy": [],
+    "perceptron, hard targets, gae": [
+        "use_rnn=False",
+        "target_update_interval_or_tau=3",
+        "use_gae=True",
+        "standardise_returns=True",
+    ],
+    "with a buffer": ["buffer_size=20", "obs_last_action=True"],
+}
+
+
+@pytest.mark.parametrize("words", VARIANTS.values(), ids=VARIANTS)
+def test_resuming_equals_not_stopping_bit_for_bit(toy_config, words):
+    epochs = 6
+    words = fixed_length(*words, "test_interval=70")
+    whole = run.train(toy_config(*words, f"t_max={80 * epochs}"))
+    first = run.train(toy_config(*words, f"t_max={40 * epochs}", "test_interval=40"))
+    second = run.train(toy_config(*words, f"t_max={80 * epochs}", f"checkpoint_path={first.models_dir}"))
+    assert first.t_env == 40 * epochs
+    assert second.t_env == whole.t_env == 80 * epochs
+    expected, reached = weights(whole.checkpoint), weights(second.checkpoint)
+    assert expected.keys() == reached.keys()
+    assert len(expected) > 20
+    for key, value in expected.items():
+        assert torch.equal(value, reached[key]), key
+    last = [
+        read(result.results_dir / "metrics.json")["test_return_mean"]["values"][-1]
+        for result in (whole, second)
+    ]
+    assert last[0] == last[1]
+
+
+def test_evaluating_plays_tests_alone(toy_config):
+    trained = run.train(toy_config("t_max=100"))
+    result = run.train(toy_config(f"checkpoint_path={trained.checkpoint}", "evaluate=True"))
+    metrics = read(result.results_dir / "metrics.json")
+    assert metrics["test_return_mean"]["steps"] == [trained.t_env]
+    assert "return_mean" not in metrics
+    before = read(trained.results_dir / "metrics.json")["test_return_mean"]["values"][-1]
+    assert metrics["test_return_mean"]["values"] == [before]
+
+
+def test_load_step_takes_the_nearest(toy_config):
+    trained = run.train(toy_config(*fixed_length("t_max=160", "save_model_interval=40")))
+    words = (f"checkpoint_path={trained.models_dir}", "evaluate=True", "load_step=70")
+    result = run.train(toy_config(*fixed_length(*words)))
+    assert read(result.results_dir / "metrics.json")["test_return_mean"]["steps"] == [80]
+
+
+def test_checkpoints_of_other_games_and_damaged_ones_are_refused(toy_config):
+    trained = run.train(toy_config("t_max=40"))
+    path = f"checkpoint_path={trained.checkpoint}"
+    for word in ("env_args.n_buttons=3", "env_args.episode_limit=7", "env_args.key=other"):
+        with pytest.raises(UserError, match="take a checkpoint of the same game"):
+            run.train(toy_config(path, word, "t_max=400"))
+    with pytest.raises(UserError, match="t_max=40"):
+        run.train(toy_config(path, "t_max=40"))
+    with pytest.raises(UserError, match="not a whole checkpoint of these settings"):
+        run.train(toy_config(path, "hidden_dim=8", "t_max=400"))
+    (trained.checkpoint / "critic.th").write_bytes(b"half")
+    with pytest.raises(UserError, match="not a whole checkpoint"):
+        run.train(toy_config(path, "t_max=400"))
+    (trained.checkpoint / "critic.th").unlink()
+    with pytest.raises(UserError, match="not a whole checkpoint"):
+        run.train(toy_config(path, "t_max=400"))
+    with pytest.raises(UserError, match="no such folder"):
+        run.train(toy_config("checkpoint_path=/nowhere/at/all"))
+    with pytest.raises(UserError, match="no checkpoint there"):
+        run.train(toy_config(f"checkpoint_path={trained.results_dir}"))
+
+
+def test_another_number_of_agents_is_welcome(toy_config):
+    trained = run.train(toy_config("t_max=40"))
+    words = (f"checkpoint_path={trained.checkpoint}", "env_args.n_agents=5", "evaluate=True")
+    assert run.train(toy_config(*words)).t_env == trained.t_env
+
+
+class DivergingLearner(PPOLearner):
+    """Its loss is NaN from the third batch on."""
+
+    def _critic_step(self, batch, targets):
+        if self.training_steps == 2:
+            targets.returns.fill_(math.nan)
+        return super()._critic_step(batch, targets)
+
+
+def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(toy_config, monkeypatch, tmp_path):
+    monkeypatch.setitem(learners.REGISTRY, "ppo_learner", DivergingLearner)
+    with pytest.raises(DivergenceError, match=r"critic_loss=nan.*last good checkpoint is .*/80") as caught:
+        run.train(toy_config(*fixed_length("t_max=400", "save_model_interval=40")))
+    assert "\n" not in str(caught.value)
+    (checkpoint,) = (tmp_path / "out" / "models").glob("*/80")
+    assert all(tensor.isfinite().all() for tensor in weights(checkpoint).values())
+    assert not list((tmp_path / "out" / "models").glob("*/120"))
+    assert read(tmp_path / "out" / "sacred" / "ippo" / "toy" / "1" / "run.json")["status"] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["env=nowhere"],
+        ["mac=basic_mc"],
+        ["learner=pp_learner"],
+        ["batch_size=20"],
+        ["t_max=0"],
+        ["seed=-1"],
+        ["evaluate=True"],
+        ["agent_output_type=q"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_refused_settings_leave_nothing_behind(toy_config, tmp_path, words):
+    with pytest.raises(UserError, match=words[0].partition("=")[0]) as caught:
+        run.train(toy_config(*words))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unwritable_folder_is_refused_before_anything_starts(toy_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"local_results_path=.*name another folder"):
+        run.train(toy_config(f"local_results_path={tmp_path / 'file' / 'out'}"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_failing_pictures_are_a_warning(toy_config, console):
+    def finish(results_dir):
+        raise RuntimeError("no ink")
+
+    result = run.train(toy_config("t_max=40"), finish=finish)
+    assert "no ink" in console.text
+    assert read(result.results_dir / "run.json")["status"] == "COMPLETED"
+
+
+def test_interrupting_names_the_last_checkpoint(toy_config, monkeypatch, console, tmp_path):
+    def train(self, batch, t_env, episode_num):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PPOLearner, "train", train)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(toy_config("t_max=40"))
+    assert "the last good checkpoint is" in console.text
+    assert read(tmp_path / "out" / "sacred" / "ippo" / "toy" / "1" / "run.json")["status"] == "INTERRUPTED"
+
+
+def test_artifacts_of_the_runner_are_kept(toy_config, monkeypatch):
+    monkeypatch.setattr(EpisodeRunner, "artifacts", lambda self: {"flow": np.arange(3)}, raising=False)
+    result = run.train(toy_config("t_max=40"))
+    with np.load(result.results_dir / "population.npz") as arrays:
+        assert arrays["flow"].tolist() == [0, 1, 2]
+
+
+def test_a_drawn_seed_is_recorded(toy_config):
+    result = run.train(toy_config("t_max=40", "seed=null"))
+    assert isinstance(read(result.results_dir / "config.json")["seed"], int)
+
+
+@pytest.mark.slow
+def test_ippo_learns_the_toy(toy_config):
+    result = run.train(toy_config("t_max=6000", "lr=0.003", "test_interval=1000"))
+    values = read(result.results_dir / "metrics.json")["test_return_mean"]["values"]
+    assert values[0] < 3.6  # half of the buttons are right by chance
+    assert values[-1] > 4.6  # of 5.0 at best, on average over early ends
