@@ -108,3 +108,11 @@ def test_smaclite_stays_where_it_is_installed(path, tmp_path):
     checkout.stub_smaclite()
     assert path == before
     assert importlib.import_module("smaclite").real
+
+
+def test_a_module_of_another_package_is_not_taken_for_the_checkouts(stand_in, monkeypatch):
+    other = type(sys)("learners")
+    other.__file__ = str(stand_in.root / "elsewhere" / "learners.py")
+    monkeypatch.setitem(sys.modules, "learners", other)
+    with pytest.raises(UserError, match="the name 'learners' belongs to"):
+        checkout.host_api(stand_in.source)
