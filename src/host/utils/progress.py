@@ -11,6 +11,7 @@ from .logger import Logger
 
 EXPLOITABILITY = "test_mean_field_exploitability"
 SPEED = "agent_steps_per_second"
+BAR = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}"
 
 
 class Progress:
@@ -29,7 +30,7 @@ class Progress:
         self._start, self._total = start, total
         self._began = time.monotonic()
         self._bar = (
-            tqdm(total=total, initial=start, unit="step", file=sys.stderr, dynamic_ncols=True, leave=True)
+            tqdm(total=total, initial=start, file=sys.stderr, dynamic_ncols=True, bar_format=BAR)
             if self._mode == "bar"
             else None
         )
