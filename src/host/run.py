@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..errors import UserError
-from .assembly import assemble, check_config, game_name, make_args
+from .assembly import Pieces, assemble, check_config, game_name, make_args
 from .loop import Loop
 from .utils.checkpoints import find_checkpoint, load_checkpoint
 from .utils.logger import Logger, console_logger
@@ -68,7 +69,7 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
     token = _token(config)
     logger = Logger(console)
     seed_everything(config["seed"])
-    pieces = assemble(make_args(config, token, console), logger)
+    pieces = _assemble(make_args(config, token, console), logger)
     loop = Loop(pieces, config, results / "models" / token)
     _restore(loop)
     _require_writable(results, config["local_results_path"])
@@ -83,6 +84,18 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
         _call_finish(finish, results_dir, console)
     console.info("results: %s", results_dir)
     return RunResult(results_dir, loop.models_dir, loop.checkpoint, pieces.runner.t_env)
+
+
+def _assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
+    """`assemble`, where a setting that a piece asks for and no yaml file gives is a UserError."""
+    try:
+        return assemble(args, logger)
+    except AttributeError as error:
+        if error.obj is not args:
+            raise
+        raise UserError(
+            f"{error.name} is missing: the yaml of the algorithm or of the environment must set it"
+        ) from error
 
 
 def _draw_seed(config: dict[str, Any], console: logging.Logger) -> None:

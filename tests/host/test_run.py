@@ -227,6 +227,24 @@ def test_an_unwritable_folder_is_refused_before_anything_starts(toy_config, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_setting_that_no_file_gives_is_named(toy_config, tmp_path):
+    config = toy_config()
+    del config["hidden_dim"]
+    with pytest.raises(UserError, match="hidden_dim is missing"):
+        run.train(config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_speed_counts_training_and_not_tests(monkeypatch):
+    clock = iter([0.0, 2.0, 10.0, 11.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    runner = EpisodeRunner.__new__(EpisodeRunner)
+    runner._seconds, runner._last_training = 0.0, None
+    for test_mode in (False, True, False, False):  # training 0 to 2, a test, training 10 to 11
+        runner._count_seconds(test_mode)
+    assert runner._seconds == 3.0
+
+
 def test_failing_pictures_are_a_warning(toy_config, console):
     def finish(results_dir):
         raise RuntimeError("no ink")

@@ -59,7 +59,8 @@ class EpisodeRunner:
         self.t_env = 0
         self.log_train_stats_t = -args.runner_log_interval - 1
         self._tallies = {False: _Tally(), True: _Tally()}
-        self._agent_steps, self._clock = 0, time.monotonic()
+        self._agent_steps, self._seconds = 0, 0.0
+        self._last_training: float | None = None
 
     def setup(self, scheme: Scheme, groups: dict[str, int], preprocess: Preprocess, mac: Any) -> None:
         """Take the batches' layout and the controller."""
@@ -90,6 +91,7 @@ class EpisodeRunner:
     @torch.no_grad()
     def run(self, test_mode: bool = False) -> EpisodeBatch:
         """Play an episode in every copy; ``t_env`` moves on in training only."""
+        self._count_seconds(test_mode)
         batch = self._new_batch()
         tally = self._tallies[test_mode]
         self._reset_envs()
@@ -187,9 +189,15 @@ class EpisodeRunner:
         for key, total in tally.stats.items():
             self.logger.log_stat(f"{prefix}{key}_mean", total / len(returns), self.t_env)
 
-    def _log_speed(self) -> None:
+    def _count_seconds(self, test_mode: bool) -> None:
+        """Count the time since training went on, playing and learning, and stop the clock for a test."""
         now = time.monotonic()
-        self.logger.log_stat(
-            "agent_steps_per_second", self._agent_steps / max(now - self._clock, 1e-9), self.t_env
-        )
-        self._agent_steps, self._clock = 0, now
+        if self._last_training is not None:
+            self._seconds += now - self._last_training
+        self._last_training = None if test_mode else now
+
+    def _log_speed(self) -> None:
+        self._count_seconds(test_mode=False)
+        if self._seconds > 0:
+            self.logger.log_stat("agent_steps_per_second", self._agent_steps / self._seconds, self.t_env)
+        self._agent_steps, self._seconds = 0, 0.0
