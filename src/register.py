@@ -28,7 +28,9 @@ def register(host: HostAPI) -> None:
     Raises:
         ValueError: a name is taken by something that is not ours.
     """
-    bound = {name: partial(runner, episode_batch=host.EpisodeBatch) for name, runner in runners.REGISTRY.items()}
+    bound = {
+        name: partial(runner, episode_batch=host.EpisodeBatch) for name, runner in runners.REGISTRY.items()
+    }
     for kind, registry, ours in (
         ("learner", host.learners, learners.REGISTRY),
         ("controller", host.controllers, controllers.REGISTRY),

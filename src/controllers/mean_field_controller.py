@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.mean_field import Policy
 from ..modules.agents import REGISTRY as AGENTS
-from ..modules.agents import MeanFieldNetworkAgent
+from ..modules.agents import MeanFieldAgent, MeanFieldNetworkAgent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
 
@@ -25,7 +26,7 @@ class InverseCDFSampler:
 
     def select_action(self, policy: Tensor, states: Tensor) -> Tensor:
         """pi [B or 1, S, A] and states [B, N] int64 -> actions [B, N] int64."""
-        batch_size, n_states, n_actions = policy.shape
+        n_states, n_actions = policy.shape[1:]
         thresholds = policy.cumsum(-1)[..., :-1].expand(states.shape[0], n_states, n_actions - 1)
         draws = torch.rand(states.shape, device=states.device)
         actions = torch.zeros_like(states)
@@ -35,9 +36,10 @@ class InverseCDFSampler:
 
 
 class MeanFieldMAC:
-    """Controller of a policy pi_h(a | s), or pi_h(a | s, nu), shared by all agents (Yardim & He 2025, Sec. 5).
+    """Controller of a policy pi_h(a | s), or pi_h(a | s, nu), shared by all agents.
 
-    It reads local states off ``observation: index`` and the population off ``state``, evaluates
+    It is permutation-invariant by construction (Yardim & He 2025, Sec. 5): it reads local states off
+    ``observation: index`` and the population off ``state``, evaluates
     its agent once for every local state, and looks the agents up: the cost of a forward pass does
     not grow with N. In training it plays the last iterate, in test mode ``output_policy``, sampled.
 
@@ -63,8 +65,9 @@ class MeanFieldMAC:
         if args.agent not in AGENTS:
             raise UserError(f"agent={args.agent}: a mean-field controller takes {' or '.join(AGENTS)}")
         self.output_policy: str = args.output_policy
-        self.agent = AGENTS[args.agent](self._input_size(AGENTS[args.agent].tabular), args)
-        self.population_dependent: bool = self.agent.population_dependent
+        kind = AGENTS[args.agent]
+        self.agent: MeanFieldAgent = kind(self._input_size(kind.tabular), args)
+        self.population_dependent = self.agent.population_dependent
         self.action_selector = InverseCDFSampler()
         self.history = PolicyHistory(keep_all=self.population_dependent)
         self._tables: dict[str, Tensor] = {}
@@ -79,27 +82,27 @@ class MeanFieldMAC:
     # What a runner calls.
 
     def init_hidden(self, batch_size: int) -> None:
-        """Start of a batch of episodes; the policy keeps no memory, only tables made since the last update."""
+        """Start of a batch of episodes; the policy keeps no memory, only tables of its rows."""
         self._tables.clear()
 
     @torch.no_grad()
     def select_actions(
         self,
-        ep_batch: object,
+        ep_batch: Any,
         t_ep: int,
         t_env: int,
         bs: slice | list[int] = slice(None),
         test_mode: bool = False,
     ) -> Tensor:
         """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
-        states = ep_batch["obs"][bs, t_ep, :, 0].long()  # type: ignore[index]
-        population = ep_batch["state"][bs, t_ep]  # type: ignore[index]
+        states = ep_batch["obs"][bs, t_ep, :, 0].long()
+        population = ep_batch["state"][bs, t_ep]
         return self.action_selector.select_action(self._rows(t_ep, population, test_mode), states)
 
-    def forward(self, ep_batch: object, t: int, test_mode: bool = False) -> Tensor:
+    def forward(self, ep_batch: Any, t: int, test_mode: bool = False) -> Tensor:
         """Action probabilities of all agents at step t, [B, N, A]."""
-        states = ep_batch["obs"][:, t, :, 0].long()  # type: ignore[index]
-        rows = self._rows(t, ep_batch["state"][:, t], test_mode)  # type: ignore[index]
+        states = ep_batch["obs"][:, t, :, 0].long()
+        rows = self._rows(t, ep_batch["state"][:, t], test_mode)
         rows = rows.expand(states.shape[0], -1, -1)
         return torch.gather(rows, 1, states.unsqueeze(-1).expand(-1, -1, self.n_actions))
 
@@ -127,7 +130,7 @@ class MeanFieldMAC:
         if self.population_dependent:
             self.history.append(torch.nn.utils.parameters_to_vector(self.agent.parameters()))
         else:
-            device = next(iter(self.agent.state_dict().values())).device
+            device = self.agent.device
             steps = torch.arange(self.horizon, device=device)
             rows = self.agent.log_policy(None, steps, n_states=self.n_states, horizon=self.horizon)
             self.history.append(rows.exp())
@@ -148,7 +151,7 @@ class MeanFieldMAC:
 
     @torch.no_grad()
     def policy_rows(self, name: str, h: int, population: Tensor) -> Tensor:
-        """A population-dependent output policy at step h: nu [B, S] -> [B, S, A], the mean over its iterates."""
+        """A population-dependent output policy at step h, the mean of its iterates: nu [B, S] -> [B, S, A]."""
         assert isinstance(self.agent, MeanFieldNetworkAgent)
         members = self.history.members(name)
         return self.agent.mean_policy(members, population, h, n_states=self.n_states, horizon=self.horizon)
@@ -193,8 +196,10 @@ class MeanFieldMAC:
                     f"checkpoint_path={path}: its {key} is {there}, this run's is {here}; "
                     "load it with the settings it was trained with (the number of agents may differ)"
                 )
-        device = next(iter(self.agent.state_dict().values())).device
-        self.agent.load_state_dict(torch.load(Path(path) / "agent.th", map_location=device, weights_only=True))
+        device = self.agent.device
+        self.agent.load_state_dict(
+            torch.load(Path(path) / "agent.th", map_location=device, weights_only=True)
+        )
         self.history.load_state_dict(saved["history"], device)
         self._tables.clear()
 
@@ -220,8 +225,10 @@ def require_population(args: SimpleNamespace) -> None:
     """
     if getattr(args, "population_info", None) is None:
         raise UserError(
-            f"env={getattr(args, 'env', None)}, runner={getattr(args, 'runner', None)}: {args.name} needs a game with "
-            "discrete local states, played by the population runner; take an --env-config such as a_sis and runner=population"
+            f"env={getattr(args, 'env', None)}, runner={getattr(args, 'runner', None)}: {args.name} needs a "
+            "game with discrete local states under runner=population, such as --env-config=a_sis"
         )
     if args.observation != "index":
-        raise UserError(f"observation={args.observation}: {args.name} reads local states, set observation=index")
+        raise UserError(
+            f"observation={args.observation}: {args.name} reads local states, set observation=index"
+        )

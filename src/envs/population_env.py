@@ -29,7 +29,12 @@ class PopulationEnv:
     view = "features"
 
     def __init__(
-        self, *, seed: int = 0, common_reward: bool = False, reward_scalarisation: str = "sum", **env_args: object
+        self,
+        *,
+        seed: int = 0,
+        common_reward: bool = False,
+        reward_scalarisation: str = "sum",
+        **env_args: object,
     ) -> None:
         if reward_scalarisation not in ("sum", "mean"):
             raise UserError(f"reward_scalarisation={reward_scalarisation}: choose sum or mean")

@@ -1,5 +1,6 @@
 """Cell statistics: all that learning needs of a batch, at a size that does not depend on N."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ class CellStatistics(NamedTuple):
     Every field is a sum over agents, so statistics of disjoint groups of agents add up.
 
     Attributes:
-        count: visits of the cell, [B, T, S, A].
+        visits: of the cell, [B, T, S, A].
         reward_sum: reward collected in it, [B, T, S, A], reward units.
         next_state: of those visits, how many went to each next state, [B, T, S, A, S].
         next_cell: how many went on to each next state and action, [B, T, S, A, S, A], zero at the
@@ -21,7 +22,7 @@ class CellStatistics(NamedTuple):
             fields count.
     """
 
-    count: Tensor
+    visits: Tensor
     reward_sum: Tensor
     next_state: Tensor
     next_cell: Tensor | None
@@ -29,12 +30,21 @@ class CellStatistics(NamedTuple):
 
     def episode(self, index: int) -> "CellStatistics":
         """The statistics of one episode, B = 1."""
-        one = slice(index, index + 1)
-        return CellStatistics(*(None if field is None else field[one] for field in self))
+        return self._map(lambda field: field[index : index + 1])
 
     def pooled(self) -> "CellStatistics":
         """The sum over episodes, B = 1."""
-        return CellStatistics(*(None if field is None else field.sum(0, keepdim=True) for field in self))
+        return self._map(lambda field: field.sum(0, keepdim=True))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "CellStatistics":
+        next_cell = None if self.next_cell is None else function(self.next_cell)
+        return CellStatistics(
+            function(self.visits),
+            function(self.reward_sum),
+            function(self.next_state),
+            next_cell,
+            function(self.state_count),
+        )
 
     @property
     def population(self) -> Tensor:
@@ -102,7 +112,7 @@ def cell_statistics(
     shape = (batch_size, horizon, n_states, n_actions)
     stacked = [torch.stack(parts, 1) for parts in zip(*steps, strict=True)]  # each [B, T, size]
     return CellStatistics(
-        count=stacked[0].reshape(shape),
+        visits=stacked[0].reshape(shape),
         reward_sum=stacked[1].reshape(shape),
         next_state=stacked[2].reshape(*shape, n_states),
         next_cell=stacked[3].reshape(*shape, n_states, n_actions) if count_next_cells else None,

@@ -12,7 +12,10 @@ def step_size(epoch: int, c_xi: float) -> float:
 
 
 def mixing_weight(epoch: int, c_mix: float, mix_offset: float) -> float:
-    """w_t = min(1, c_mix / (t + offset)); 1 and 1 are Yardim & He 2025, Alg. 2, and discard the first update."""
+    """w_t = min(1, c_mix / (t + offset)), t = 0, 1, ...
+
+    1 and 1 are Yardim & He 2025, Alg. 2; like every pair of equals they discard the first update.
+    """
     return min(1.0, c_mix / (epoch + mix_offset))
 
 
@@ -46,7 +49,9 @@ def mix_with_uniform(log_policy: Tensor, weight: float) -> Tensor:
     return torch.logaddexp(log_policy + math.log1p(-weight), uniform)
 
 
-def mirror_descent_step(log_policy: Tensor, q_values: Tensor, *, xi: float, tau: float, mixing: float) -> Tensor:
+def mirror_descent_step(
+    log_policy: Tensor, q_values: Tensor, *, xi: float, tau: float, mixing: float
+) -> Tensor:
     """One step of policy mirror descent: the closed form, then the mixture with the uniform policy.
 
     pi_{t+1} = (1 - w_t) pi^_{t+1} + w_t Uniform (Yardim & He 2025, Alg. 2). Shapes and units as in

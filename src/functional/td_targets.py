@@ -42,7 +42,7 @@ def next_value(
     Returns:
         [B, S, A]; 0 where the cell was not visited.
     """
-    visits = statistics.count[:, h].clamp(min=1)  # [B, S, A]
+    visits = statistics.visits[:, h].clamp(min=1)  # [B, S, A]
     if expected:
         value = (policy_next * q_next).sum(-1)  # [B, S]
         return torch.einsum("bsat,bt->bsa", statistics.next_state[:, h], value) / visits
@@ -77,9 +77,9 @@ def sweep_backwards(
     Returns:
         The targets and where they come from visits; unvisited cells hold the fallback, or 0.
     """
-    horizon = statistics.count.shape[1]
-    visited = statistics.count > 0
-    reward = statistics.reward_sum / statistics.count.clamp(min=1) + tau * entropy(log_policy).unsqueeze(-1)
+    horizon = statistics.visits.shape[1]
+    visited = statistics.visits > 0
+    reward = statistics.reward_sum / statistics.visits.clamp(min=1) + tau * entropy(log_policy).unsqueeze(-1)
     policy = log_policy.exp()
     base = torch.zeros_like(reward) if fallback is None else fallback
     q_values: list[Tensor] = []
@@ -120,7 +120,7 @@ def td_step(
     """
     horizon = q_values.shape[0]
     policy = log_policy.exp()
-    count = statistics.count[0]  # [T, S, A]
+    count = statistics.visits[0]  # [T, S, A]
     target = statistics.reward_sum[0] / count.clamp(min=1) + tau * entropy(log_policy).unsqueeze(-1)
     bootstrap = [
         next_value(statistics, h, q_values[None, h + 1], policy[None, h + 1], expected=expected)[0]

@@ -164,7 +164,7 @@ def half_and_half(n_agents: int) -> Tensor:
 
 
 def require(condition: bool, key: str, value: object, remedy: str) -> None:
-    """Raise a UserError that names the key of ``env_args``, its value and the remedy unless the condition holds."""
+    """Raise a UserError that names the key of ``env_args``, its value and the remedy, unless it holds."""
     if not condition:
         raise UserError(f"env_args.{key}={value}: {remedy}")
 

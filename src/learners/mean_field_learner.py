@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ class MeanFieldLearner(ABC):
     supports_individual_rewards = True
     supports_common_reward = False
 
-    def __init__(self, mac: object, scheme: dict, logger: object, args: SimpleNamespace) -> None:
+    def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         check_settings(args)
         self.mac = mac
         self.logger = logger
@@ -44,7 +45,7 @@ class MeanFieldLearner(ABC):
         self.epoch = 0
         self.log_stats_t = -args.learner_log_interval - 1
 
-    def train(self, batch: object, t_env: int, episode_num: int) -> None:
+    def train(self, batch: Any, t_env: int, episode_num: int) -> None:
         """Learn from one batch of on-policy episodes.
 
         Raises:
@@ -55,21 +56,21 @@ class MeanFieldLearner(ABC):
         for key, value in metrics.items():
             if not math.isfinite(value):
                 raise DivergenceError(
-                    f"{key}={value} at t_env={t_env}: training diverged; lower c_xi (now {self.args.c_xi}) or lr"
+                    f"{key}={value} at t_env={t_env}: training diverged; lower c_xi={self.args.c_xi} or lr"
                 )
-        self.mac.record_iterate()  # type: ignore[attr-defined]
+        self.mac.record_iterate()
         self.epoch += 1
         if t_env - self.log_stats_t >= self.args.learner_log_interval:
             for key, value in metrics.items():
-                self.logger.log_stat(key, value, t_env)  # type: ignore[attr-defined]
+                self.logger.log_stat(key, value, t_env)
             self.log_stats_t = t_env
 
-    def count(self, batch: object) -> CellStatistics:
+    def count(self, batch: Any) -> CellStatistics:
         """Count the host's batch into cells."""
         return cell_statistics(
-            batch["obs"][..., 0],  # type: ignore[index]
-            batch["actions"][..., 0],  # type: ignore[index]
-            batch["reward"][:, :-1],  # type: ignore[index]
+            batch["obs"][..., 0],
+            batch["actions"][..., 0],
+            batch["reward"][:, :-1],
             n_states=self.n_states,
             n_actions=self.n_actions,
             first_agent_only=self.args.td_agents == "one",
@@ -96,11 +97,11 @@ class MeanFieldLearner(ABC):
 
     def cuda(self) -> None:
         """Move to the GPU."""
-        self.mac.cuda()  # type: ignore[attr-defined]
+        self.mac.cuda()
 
     def save_models(self, path: str) -> None:
         """Write everything that a resumed run needs."""
-        self.mac.save_models(path)  # type: ignore[attr-defined]
+        self.mac.save_models(path)
         state = {name: module.state_dict() for name, module in self.modules().items()}
         torch.save(state | {"epoch": self.epoch, "log_stats_t": self.log_stats_t}, Path(path) / LEARNER_FILE)
 
@@ -110,7 +111,7 @@ class MeanFieldLearner(ABC):
         Raises:
             UserError: a checkpoint of another game, of other sizes, or of another algorithm.
         """
-        self.mac.load_models(path)  # type: ignore[attr-defined]
+        self.mac.load_models(path)
         state = torch.load(Path(path) / LEARNER_FILE, map_location=self.args.device, weights_only=True)
         for name, module in self.modules().items():
             module.load_state_dict(state[name])
@@ -125,12 +126,14 @@ def check_settings(args: SimpleNamespace) -> None:
         UserError
     """
     if args.common_reward:
-        raise UserError(f"common_reward=True: {args.name} learns from individual rewards, set common_reward=False")
+        raise UserError(
+            f"common_reward=True: {args.name} learns from individual rewards, set common_reward=False"
+        )
     sizes = (args.batch_size_run, args.batch_size, args.buffer_size)
     if len(set(sizes)) > 1:
         raise UserError(
-            "batch_size_run={}, batch_size={}, buffer_size={}: {} learns on policy, set all three to one value "
-            "(a batch must not mix epochs)".format(*sizes, args.name)
+            "batch_size_run={}, batch_size={}, buffer_size={}: {} learns on policy and must not mix epochs, "
+            "set all three to one value".format(*sizes, args.name)
         )
     choices = {"td_agents": ("all", "one"), "td_target": ("expected_sarsa", "sarsa")}
     for key, allowed in choices.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,21 +30,26 @@ class MFPMDLearner(MeanFieldLearner):
     """Fitted TD on empirical distributions, then a mirror-descent step fitted by the policy network.
 
     Critic: the TD targets of all cells (episode, h, s, a), swept backwards with the critic's own
-    values where nobody was, regressed by count-weighted squared error. Policy: the closed-form
+    values where nobody was, regressed by weighted squared error. Policy: the closed-form
     target log pi' = (1 - tau xi) log pi + xi Q, mixed with the uniform policy, fitted by KL(pi |
     target) over the visited rows. Both networks run on S rows a step, whatever N is.
 
     Args:
         args: besides MeanFieldLearner's, reads ``critic_type``, ``lr``, ``critic_steps``,
-            ``policy_steps``, ``td_lambda``, ``grad_norm_clip``.
+            ``policy_steps``, ``td_lambda``, ``count_exponent``, ``minibatch_episodes``,
+            ``grad_norm_clip``.
     """
 
-    def __init__(self, mac: object, scheme: dict, logger: object, args: SimpleNamespace) -> None:
+    def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
-        if mac.agent.tabular:  # type: ignore[attr-defined]
+        if mac.agent.tabular:
             raise UserError(f"agent={args.agent}: {args.name} trains networks, use agent=mean_field_network")
-        if not 0 <= args.td_lambda <= 1:
-            raise UserError(f"td_lambda={args.td_lambda}: must lie between 0 and 1")
+        for key in ("td_lambda", "count_exponent"):
+            if not 0 <= getattr(args, key) <= 1:
+                raise UserError(f"{key}={getattr(args, key)}: must lie between 0 and 1")
+        for key in ("critic_steps", "policy_steps", "minibatch_episodes", "hidden_dim"):
+            if getattr(args, key) < 1:
+                raise UserError(f"{key}={getattr(args, key)}: must be at least 1")
         if args.critic_type not in CRITICS:
             raise UserError(f"critic_type={args.critic_type}: choose one of {', '.join(CRITICS)}")
         self.critic = CRITICS[args.critic_type](scheme, args)
@@ -52,7 +57,7 @@ class MFPMDLearner(MeanFieldLearner):
 
     def make_optimisers(self) -> None:
         """Adam for both networks; fused, for these are many small steps."""
-        agent = self.mac.agent  # type: ignore[attr-defined]
+        agent = self.mac.agent
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=self.args.lr, fused=True)
         self.agent_optimiser = torch.optim.Adam(agent.parameters(), lr=self.args.lr, fused=True)
 
@@ -68,21 +73,19 @@ class MFPMDLearner(MeanFieldLearner):
         self.critic.cuda()
 
     def update(self, statistics: CellStatistics) -> dict[str, float]:
-        """One epoch; metrics: td_error_abs, critic_loss, policy_loss, policy_entropy, mirror_descent_kl, step_size."""
+        """One epoch; metrics as in docs/mf_pmd.md."""
         with torch.no_grad():
-            old = self.mac.log_policy(statistics.population)  # type: ignore[attr-defined]
+            old = self.mac.log_policy(statistics.population)
             features = self.critic.features(statistics.population)
         targets = self.td_targets(statistics, old, features)
         td_error = self.td_error(statistics, targets, features)
         critic_loss = self.fit_critic(statistics, targets, features)
         with torch.no_grad():
             rows = self.policy_rows(statistics, self.critic(features))
-            goal = mirror_descent_step(
-                old, rows.q_values, xi=self.xi, tau=self.args.tau, mixing=self.mixing
-            )
+            goal = mirror_descent_step(old, rows.q_values, xi=self.xi, tau=self.args.tau, mixing=self.mixing)
         policy_loss = self.fit_policy(statistics, goal, rows.weight)
         with torch.no_grad():
-            new = self.mac.log_policy(statistics.population)  # type: ignore[attr-defined]
+            new = self.mac.log_policy(statistics.population)
         return {
             "td_error_abs": td_error,
             "critic_loss": critic_loss,
@@ -108,22 +111,30 @@ class MFPMDLearner(MeanFieldLearner):
     def td_error(self, statistics: CellStatistics, targets: TDSweep, features: Tensor) -> float:
         """Mean over visits of |target - Q| before the fit."""
         error = (targets.q_values - self.critic(features)).abs()
-        return ((statistics.count * error).sum() / statistics.count.sum()).item()
+        return ((statistics.visits * error).sum() / statistics.visits.sum()).item()
 
     def fit_critic(self, statistics: CellStatistics, targets: TDSweep, features: Tensor) -> float:
-        """Count-weighted regression on fixed targets; returns the last loss, in units of (reward / H)^2."""
-        weight = statistics.count / statistics.count.sum()
+        """Weighted regression on fixed targets; returns the last loss, in units of (reward / H)^2.
 
-        def loss() -> Tensor:
-            error = (self.critic(features) - targets.q_values) / self.critic.horizon
-            return (weight * error.square()).sum()
+        A cell weighs count^count_exponent; each step takes the next ``minibatch_episodes`` episodes,
+        round and round: with many agents, episodes of one epoch are nearly alike.
+        """
+        n_episodes = statistics.visits.shape[0]
+        size = min(self.args.minibatch_episodes, n_episodes)
+        weight = torch.where(targets.visited, statistics.visits**self.args.count_exponent, 0.0)
+        weight = weight / weight.sum((1, 2, 3), keepdim=True) / size
+
+        def loss(step: int) -> Tensor:
+            chosen = (torch.arange(size) + step * size) % n_episodes
+            error = (self.critic(features[chosen]) - targets.q_values[chosen]) / self.critic.horizon
+            return (weight[chosen] * error.square()).sum()
 
         return self.descend(loss, self.critic_optimiser, self.args.critic_steps)
 
     def policy_rows(self, statistics: CellStatistics, q_values: Tensor) -> Rows:
-        """Q as the policy can use it: per population, or averaged over the populations a row was visited in."""
+        """Q as the policy can use it: per population, or averaged over those a row was visited in."""
         count = statistics.state_count  # [B, T, S]
-        if not self.mac.population_dependent:  # type: ignore[attr-defined]
+        if not self.mac.population_dependent:
             share = count / count.sum(0, keepdim=True).clamp(min=1)
             q_values = (share.unsqueeze(-1) * q_values).sum(0, keepdim=True)
             count = count.sum(0, keepdim=True)
@@ -134,19 +145,19 @@ class MFPMDLearner(MeanFieldLearner):
         visited = (weight > 0).to(goal.dtype)
         weight = visited / visited.sum()
 
-        def loss() -> Tensor:
-            log_policy = self.mac.log_policy(statistics.population)  # type: ignore[attr-defined]
+        def loss(step: int) -> Tensor:
+            log_policy = self.mac.log_policy(statistics.population)
             return (weight * kl_divergence(log_policy, goal)).sum()
 
         return self.descend(loss, self.agent_optimiser, self.args.policy_steps)
 
-    def descend(self, loss: Callable[[], Tensor], optimiser: torch.optim.Optimizer, steps: int) -> float:
-        """Full-batch gradient steps; returns the loss before the last of them."""
+    def descend(self, loss: Callable[[int], Tensor], optimiser: torch.optim.Optimizer, steps: int) -> float:
+        """Gradient steps, the loss told the number of each; returns the loss before the last of them."""
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         value = torch.zeros(())
-        for _ in range(steps):
+        for step in range(steps):
             optimiser.zero_grad()
-            value = loss()
+            value = loss(step)
             value.backward()
             torch.nn.utils.clip_grad_norm_(parameters, self.args.grad_norm_clip)
             optimiser.step()

@@ -1,6 +1,7 @@
 """Symmetrised policy mirror descent with tables (Yardim & He 2025, Alg. 1 and 2)."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ class MFPMDTabularLearner(MeanFieldLearner):
         args: besides MeanFieldLearner's, reads ``td_order``, ``td_learning_rate``, ``td_delta``.
     """
 
-    def __init__(self, mac: object, scheme: dict, logger: object, args: SimpleNamespace) -> None:
+    def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         for key, allowed in {
             "td_order": ("backward", "simultaneous"),
@@ -35,13 +36,13 @@ class MFPMDTabularLearner(MeanFieldLearner):
                 raise UserError(f"{key}={getattr(args, key)}: choose one of {', '.join(allowed)}")
         if not 0 < args.td_delta <= 1:
             raise UserError(f"td_delta={args.td_delta}: it is a probability, in (0, 1]")
-        if not mac.agent.tabular:  # type: ignore[attr-defined]
+        if not mac.agent.tabular:
             raise UserError(f"agent={args.agent}: {args.name} needs agent=mean_field_table")
 
     @torch.no_grad()
     def update(self, statistics: CellStatistics) -> dict[str, float]:
-        """One epoch; metrics: td_error_abs, policy_entropy, mirror_descent_kl, step_size, unvisited_cells."""
-        agent = self.mac.agent  # type: ignore[attr-defined]
+        """One epoch; metrics as in docs/mf_pmd.md."""
+        agent = self.mac.agent
         log_policy: Tensor = agent.log_table  # [H, S, A]
         q_values, td_error = self.evaluate(statistics, log_policy)
         new = mirror_descent_step(log_policy, q_values, xi=self.xi, tau=self.args.tau, mixing=self.mixing)
@@ -52,7 +53,7 @@ class MFPMDTabularLearner(MeanFieldLearner):
             "policy_entropy": (weights * entropy(new)).sum().item(),
             "mirror_descent_kl": (weights * kl_divergence(new, log_policy)).sum().item(),
             "step_size": self.xi,
-            "unvisited_cells": (statistics.count.sum(0) == 0).float().mean().item(),
+            "unvisited_cells": (statistics.visits.sum(0) == 0).float().mean().item(),
         }
         agent.log_table.copy_(new)
         return metrics
@@ -60,7 +61,7 @@ class MFPMDTabularLearner(MeanFieldLearner):
     def evaluate(self, statistics: CellStatistics, log_policy: Tensor) -> tuple[Tensor, float]:
         """Q [H, S, A] of the policy that was played, and the mean absolute TD error of the episodes."""
         tau, expected = self.args.tau, self.args.td_target == "expected_sarsa"
-        n_episodes = statistics.count.shape[0]
+        n_episodes = statistics.visits.shape[0]
         if self.args.td_order == "backward":
             sweep = sweep_backwards(statistics.pooled(), log_policy.unsqueeze(0), tau=tau, expected=expected)
             q_values = sweep.q_values[0]
@@ -69,14 +70,14 @@ class MFPMDTabularLearner(MeanFieldLearner):
         error_sum, visits = 0.0, torch.zeros_like(log_policy)
         for m in range(n_episodes):
             episode = statistics.episode(m)
-            visits += episode.count[0] > 0
+            visits += episode.visits[0] > 0
             rate = self.learning_rate(m, visits)
             updated, error = td_step(
                 q_values, episode, log_policy, tau=tau, learning_rate=rate, expected=expected
             )
             if self.args.td_order == "simultaneous":
                 q_values = updated
-            error_sum += ((episode.count[0] * error.abs()).sum() / episode.count.sum()).item()
+            error_sum += ((episode.visits[0] * error.abs()).sum() / episode.visits.sum()).item()
         return q_values, error_sum / n_episodes
 
     def learning_rate(self, episode: int, visits: Tensor) -> Tensor:

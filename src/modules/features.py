@@ -1,5 +1,7 @@
 """What a mean-field policy or critic sees: a local state, the population, the time; never an index."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -42,7 +44,7 @@ def cell_features(population: Tensor | None, steps: Tensor, *, n_states: int, ho
 def mlp(sizes: list[int]) -> torch.nn.Sequential:
     """Linear layers with tanh between them; the last is zero, so that the first output is 0 everywhere."""
     layers: list[torch.nn.Module] = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in pairwise(sizes):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.Tanh()]
     last = layers[-2]
     assert isinstance(last, torch.nn.Linear)

@@ -1,8 +1,8 @@
 """The population runner: whole batches of episodes of a population game, on its device."""
 
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from ..games import PopulationGame, make
 from ..games.observations import observation_size, observe
 from .scoring import TestScore
 from .seeding import isolated_randomness
+from .speedometer import Speedometer
 
 
 class PopulationRunner:
@@ -38,7 +39,7 @@ class PopulationRunner:
         UserError: an unknown game, setting or value.
     """
 
-    def __init__(self, args: SimpleNamespace, logger: object, *, episode_batch: Callable) -> None:
+    def __init__(self, args: SimpleNamespace, logger: Any, *, episode_batch: Callable[..., Any]) -> None:
         self.args = args
         self.logger = logger
         self.episode_batch = episode_batch
@@ -59,9 +60,7 @@ class PopulationRunner:
         self.first_population: Tensor | None = None
         self.last_population: Tensor | None = None
         self.train_returns: list[Tensor] = []
-        self.train_steps = 0
-        self.train_seconds = 0.0
-        self.clock = time.perf_counter()
+        self.speedometer = Speedometer()
 
     # What a host calls.
 
@@ -75,21 +74,21 @@ class PopulationRunner:
             "episode_limit": self.game.horizon,
         }
 
-    def setup(self, scheme: dict, groups: dict, preprocess: dict, mac: object) -> None:
+    def setup(self, scheme: dict, groups: dict, preprocess: dict, mac: Any) -> None:
         """Take the batch's layout and the controller."""
         self.mac = mac
         self.layout = (scheme, groups, self.batch_size, self.game.horizon + 1)
         self.preprocess = preprocess
 
     @torch.no_grad()
-    def run(self, test_mode: bool = False) -> object:
+    def run(self, test_mode: bool = False) -> Any:
         """Play a batch of episodes; returns the host's EpisodeBatch [B, T + 1, ...]."""
+        self.speedometer.tick()
         if test_mode:
             with isolated_randomness(self.game, (self.args.seed, self.t_env, self.test_count)):
                 batch, returns = self._play(test_mode=True)
             self._after_test(returns)
         else:
-            self._tick()
             batch, returns = self._play(test_mode=False)
             self._after_training(returns)
         return batch
@@ -123,7 +122,7 @@ class PopulationRunner:
 
     # One batch of episodes.
 
-    def _play(self, *, test_mode: bool) -> tuple[object, Tensor]:
+    def _play(self, *, test_mode: bool) -> tuple[Any, Tensor]:
         game = self.game
         batch = self.episode_batch(*self.layout, preprocess=self.preprocess, device=self.args.device)
         avail = torch.ones((), dtype=torch.int, device=game.device)
@@ -141,7 +140,9 @@ class PopulationRunner:
                 self.score.add_population(t, population)
             if t == game.horizon:
                 break
-            actions = self.mac.select_actions(batch, t_ep=t, t_env=self.t_env, bs=everyone, test_mode=test_mode)
+            actions = self.mac.select_actions(
+                batch, t_ep=t, t_env=self.t_env, bs=everyone, test_mode=test_mode
+            )
             if test_mode:
                 self.score.add_actions(t, states, actions)
             states, rewards = game.step(states, actions)
@@ -149,48 +150,41 @@ class PopulationRunner:
             self._record(batch, t, actions, rewards)
         return batch, returns
 
-    def _record(self, batch: object, t: int, actions: Tensor, rewards: Tensor) -> None:
+    def _record(self, batch: Any, t: int, actions: Tensor, rewards: Tensor) -> None:
         last = t == self.game.horizon - 1
         terminated = torch.full((self.batch_size, 1), int(last), dtype=torch.uint8, device=actions.device)
         if self.args.common_reward:
             total = rewards.sum(-1, keepdim=True)
             rewards = total if self.args.reward_scalarisation == "sum" else total / self.game.n_agents
-        batch.update(  # type: ignore[attr-defined]
+        batch.update(
             {"actions": actions, "reward": rewards, "terminated": terminated}, ts=t, mark_filled=False
         )
 
     # What is logged.
 
-    def _tick(self) -> None:
-        """Count the time since the last training batch began or the last test ended as training time."""
-        now = time.perf_counter()
-        if self.t_env > 0 and self.train_steps > 0:
-            self.train_seconds += now - self.clock
-        self.clock = now
-
     def _after_training(self, returns: Tensor) -> None:
         self.t_env += self.batch_size * self.game.horizon
-        self.train_steps += self.batch_size * self.game.horizon
+        self.speedometer.add(self.batch_size * self.game.horizon * self.game.n_agents)
         self.train_returns.append(returns.mean(1))
         if self.t_env - self.log_train_stats_t >= self.args.runner_log_interval:
             self._log_training()
 
     def _log_training(self) -> None:
         self._log_returns("", torch.cat(self.train_returns))
-        if self.train_seconds > 0:
-            rate = self.train_steps * self.game.n_agents / self.train_seconds
+        rate = self.speedometer.read()
+        if rate is not None:
             self.logger.log_stat("agent_steps_per_second", rate, self.t_env)
         if hasattr(self.mac.action_selector, "epsilon"):
             self.logger.log_stat("epsilon", self.mac.action_selector.epsilon, self.t_env)
         self.log_train_stats_t = self.t_env
-        self.train_returns, self.train_steps, self.train_seconds = [], 0, 0.0
+        self.train_returns = []
 
     def _after_test(self, returns: Tensor) -> None:
         self.score.add_returns(returns)
         self.test_count += 1
         if self.test_count * self.batch_size >= self.args.test_nepisode:
             self._log_test()
-        self.clock = time.perf_counter()
+        self.speedometer.skip()
 
     def _log_test(self) -> None:
         self._log_returns("test_", self.score.returns())

@@ -1,5 +1,7 @@
 """The score of whatever plays a population game in test mode."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,9 @@ class TestScore:
         self.game = game
         shape = (game.horizon, game.n_states, game.n_actions)
         self.action_counts = torch.zeros(shape, dtype=torch.float64, device=game.device)
-        self.populations = torch.zeros(game.horizon + 1, game.n_states, dtype=torch.float64, device=game.device)
+        self.populations = torch.zeros(
+            game.horizon + 1, game.n_states, dtype=torch.float64, device=game.device
+        )
         self.episode_returns: list[Tensor] = []
 
     def add_population(self, t: int, population: Tensor) -> None:
@@ -57,7 +61,7 @@ class TestScore:
         """Share of the rows (h, s) in which somebody acted."""
         return (self.action_counts.sum(-1) > 0).double().mean().item()
 
-    def exploitabilities(self, mac: object) -> dict[str, float]:
+    def exploitabilities(self, mac: Any) -> dict[str, float]:
         """Mean-field exploitabilities (Yardim & He 2025, Def. 5), in reward units summed over the horizon.
 
         ``mean_field_exploitability`` is that of the population-average policy that was seen to play;

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ..features import cell_features, mlp
+from .base import MeanFieldAgent
 
 
-class MeanFieldNetworkAgent(torch.nn.Module):
+class MeanFieldNetworkAgent(MeanFieldAgent):
     """Logits of pi_h(a | s) or pi_h(a | s, nu), one network for all agents (Yardim & He 2025, Sec. 5).
 
     The first output is zero everywhere: the initial policy is uniform.
@@ -18,16 +19,13 @@ class MeanFieldNetworkAgent(torch.nn.Module):
         args: reads ``hidden_dim``, ``n_actions``, ``population_dependent``.
     """
 
-    tabular = False
-
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
         super().__init__()
         self.hidden_dim = args.hidden_dim
-        self.population_dependent: bool = args.population_dependent
+        self.population_dependent = args.population_dependent
         self.layers = mlp([input_shape, args.hidden_dim, args.hidden_dim, args.n_actions])
 
     def init_hidden(self) -> Tensor:
-        """The agent keeps no memory; zeros [1, hidden_dim] for the host's contract."""
         return next(self.parameters()).new_zeros(1, self.hidden_dim)
 
     def forward(self, inputs: Tensor, hidden_state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -35,17 +33,6 @@ class MeanFieldNetworkAgent(torch.nn.Module):
         return self.layers(inputs), hidden_state
 
     def log_policy(self, population: Tensor | None, steps: Tensor, *, n_states: int, horizon: int) -> Tensor:
-        """log pi of every local state at the given steps.
-
-        Args:
-            population: nu [..., K, S]; read only when the policy depends on it.
-            steps: h of the K rows, [K] int64.
-            n_states: S.
-            horizon: H.
-
-        Returns:
-            [..., K, S, A] ([K, S, A] for a policy that ignores the population).
-        """
         seen = population if self.population_dependent else None
         logits, _ = self(cell_features(seen, steps, n_states=n_states, horizon=horizon))
         return torch.log_softmax(logits, -1)
@@ -68,7 +55,9 @@ class MeanFieldNetworkAgent(torch.nn.Module):
         """
         shapes = {name: value.shape for name, value in self.named_parameters()}
         chunks = parameters.split([shape.numel() for shape in shapes.values()], dim=1)
-        stacked = {name: c.reshape(-1, *shape) for (name, shape), c in zip(shapes.items(), chunks, strict=True)}
+        stacked = {
+            name: c.reshape(-1, *shape) for (name, shape), c in zip(shapes.items(), chunks, strict=True)
+        }
         steps = torch.tensor([h], device=population.device)
         seen = population.unsqueeze(-2) if self.population_dependent else None  # [B, 1, S]
         features = cell_features(seen, steps, n_states=n_states, horizon=horizon)  # [B, 1, S, F]

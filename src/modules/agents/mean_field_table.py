@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
+from .base import MeanFieldAgent
 
-class MeanFieldTableAgent(torch.nn.Module):
+
+class MeanFieldTableAgent(MeanFieldAgent):
     """log pi_h(a | s) as a table [H, S, A], uniform at first (Yardim & He 2025, Alg. 2).
 
     Args:
@@ -15,7 +17,6 @@ class MeanFieldTableAgent(torch.nn.Module):
     """
 
     tabular = True
-    population_dependent = False
     log_table: Tensor
 
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
@@ -25,7 +26,6 @@ class MeanFieldTableAgent(torch.nn.Module):
         self.register_buffer("log_table", torch.log_softmax(table, -1))
 
     def init_hidden(self) -> Tensor:
-        """A table keeps no memory; zeros [1, 1] for the host's contract."""
         return self.log_table.new_zeros(1, 1)
 
     def forward(self, inputs: Tensor, hidden_state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -33,5 +33,4 @@ class MeanFieldTableAgent(torch.nn.Module):
         return inputs @ self.log_table.flatten(0, 1), hidden_state
 
     def log_policy(self, population: Tensor | None, steps: Tensor, *, n_states: int, horizon: int) -> Tensor:
-        """log pi of every local state at the given steps [K]: [K, S, A]. The population is not read."""
         return self.log_table[steps]

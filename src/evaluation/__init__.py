@@ -1,0 +1,1 @@
+"""Reports on what was learnt: checkpoints, figures, tables."""

@@ -1,0 +1,125 @@
+"""A learnt policy, read from a checkpoint without a host."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..controllers.mean_field_controller import POLICY_FILE
+from ..errors import UserError
+from ..modules.agents import MeanFieldNetworkAgent
+from ..modules.features import feature_size
+from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
+
+
+@dataclass(frozen=True)
+class LearntPolicy:
+    """A policy of the mean-field game: call it with (h, nu [S]) for the rows pi_h(. | s), [S, A].
+
+    Attributes:
+        name: ``last``, ``average`` or ``tail``.
+        table: pi [H, S, A] float32, None for a policy that reads the population.
+        horizon, n_states, n_actions: H, S, A.
+    """
+
+    name: str
+    table: Tensor | None
+    horizon: int
+    n_states: int
+    n_actions: int
+    ensemble: "Ensemble | None" = None
+
+    def __call__(self, h: int, nu: Tensor) -> Tensor:
+        if self.table is not None:
+            return self.table[h]
+        assert self.ensemble is not None
+        return self.ensemble(h, nu)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of the iterates of a policy that reads the population.
+
+    Attributes:
+        agent: the network.
+        parameters: of the iterates, [K, P].
+        horizon, n_states: H, S.
+    """
+
+    agent: MeanFieldNetworkAgent
+    parameters: Tensor
+    horizon: int
+    n_states: int
+
+    @torch.no_grad()
+    def __call__(self, h: int, nu: Tensor) -> Tensor:
+        """nu [S] -> pi_h(. | s, nu) [S, A]."""
+        population = nu.float().unsqueeze(0)  # [1, S]
+        sizes = {"n_states": self.n_states, "horizon": self.horizon}
+        return self.agent.mean_policy(self.parameters, population, h, **sizes)[0]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What ``load`` returns.
+
+    Attributes:
+        path: the folder that was read.
+        game: name of the game it was trained on.
+        policy: the policy that the run returns, its ``output_policy``.
+        policies: ``last``, ``average`` and ``tail``.
+    """
+
+    path: Path
+    game: str
+    policy: LearntPolicy
+    policies: Mapping[str, LearntPolicy]
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Load the policies of a mean-field run.
+
+    Args:
+        path: a checkpoint ``models/TOKEN/T_ENV``, or a run's ``models/TOKEN`` (its newest is taken).
+
+    Returns:
+        The checkpoint, on the CPU.
+
+    Raises:
+        UserError: no checkpoint of a mean-field policy is there.
+    """
+    folder = newest(Path(path))
+    file = folder / POLICY_FILE
+    if not file.is_file():
+        raise UserError(
+            f"path={path}: holds no {POLICY_FILE}; name a checkpoint models/TOKEN/T_ENV of a mean-field run"
+        )
+    saved = torch.load(file, map_location="cpu", weights_only=True)
+    policies = {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
+    return Checkpoint(folder, saved["meta"]["game"], policies[saved["meta"]["output_policy"]], policies)
+
+
+def newest(path: Path) -> Path:
+    """The folder itself, or the checkpoint in it with the most environment steps."""
+    numbered = [child for child in path.iterdir() if child.name.isdigit()] if path.is_dir() else []
+    return max(numbered, key=lambda child: int(child.name)) if numbered else path
+
+
+def read_policy(name: str, saved: dict[str, Any]) -> LearntPolicy:
+    """One policy out of the contents of policy.th."""
+    meta = saved["meta"]
+    sizes = {"n_states": meta["n_states"], "horizon": meta["horizon"]}
+    if "tables" in saved:
+        return LearntPolicy(name, saved["tables"][name], n_actions=meta["n_actions"], **sizes)
+    args = SimpleNamespace(
+        hidden_dim=meta["hidden_dim"], n_actions=meta["n_actions"], population_dependent=True
+    )
+    agent = MeanFieldNetworkAgent(feature_size(**sizes, population=True), args)
+    history = PolicyHistory(keep_all=True)
+    history.load_state_dict(saved["history"])
+    ensemble = Ensemble(agent, history.members(name), **sizes)
+    return LearntPolicy(name, None, n_actions=meta["n_actions"], ensemble=ensemble, **sizes)

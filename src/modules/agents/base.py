@@ -1,0 +1,41 @@
+"""What a mean-field controller asks of its agent."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class MeanFieldAgent(torch.nn.Module, ABC):
+    """A policy of the local state and the time, and of the population if ``population_dependent``.
+
+    Attributes:
+        tabular: whether it is a table over (h, s) cells.
+        population_dependent: whether its policy reads the population.
+    """
+
+    tabular: bool = False
+    population_dependent: bool = False
+
+    @abstractmethod
+    def init_hidden(self) -> Tensor:
+        """The agent keeps no memory; zeros [1, ...] for the host's contract."""
+
+    @abstractmethod
+    def log_policy(self, population: Tensor | None, steps: Tensor, *, n_states: int, horizon: int) -> Tensor:
+        """log pi of every local state at the given steps.
+
+        Args:
+            population: nu [..., K, S]; read only by a policy that depends on it.
+            steps: h of the K rows, [K] int64.
+            n_states: S.
+            horizon: H.
+
+        Returns:
+            [..., K, S, A]; [K, S, A] for a policy that ignores the population.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters or its table live."""
+        return next(iter(self.state_dict().values())).device
