@@ -20,4 +20,19 @@ G       agent types (agents of one type share their kernels)
 over states, ``pi [H, S, A]`` a policy and ``rho0 [S]`` the initial law of a local state.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .evaluation.checkpoint import load as load
+
 __version__ = "0.1.0"
+
+# Imported when asked for: `mf-pmd --help` must not wait for torch.
+_PUBLIC = {"load": ".evaluation.checkpoint"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

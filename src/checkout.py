@@ -5,13 +5,18 @@ both end in `join`: nothing of a checkout is edited or copied, and all that is k
 """
 
 import ast
+import atexit
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 from .errors import UserError
 from .register import HostAPI, register
@@ -71,7 +76,8 @@ def our_config_names() -> dict[str, list[str]]:
 
 def our_registry_names() -> dict[str, set[str]]:
     """The names that `register` adds to each registry of a host, by the field of `HostAPI`."""
-    host = HostAPI(**{field: {} for field in REGISTRY_MODULES}, EpisodeBatch=object)
+    registries: dict[str, Any] = {field: {} for field in REGISTRY_MODULES}
+    host = HostAPI(**registries, EpisodeBatch=object)
     register(host)
     return {field: set(getattr(host, field)) for field in REGISTRY_MODULES}
 
@@ -171,7 +177,32 @@ def host_api(source: Path) -> HostAPI:
     package of this Python goes by the name of one of its modules.
     """
     registries = {field: _import(module, source).REGISTRY for field, module in REGISTRY_MODULES.items()}
-    return HostAPI(**registries, EpisodeBatch=_import("components.episode_buffer", source).EpisodeBatch)
+    batch = _import("components.episode_buffer", source).EpisodeBatch
+    return HostAPI(**registries, EpisodeBatch=batch, on_close=keep_pictures)
+
+
+def keep_pictures(runner: Any) -> None:
+    """Leave population.npz in sacred's folder of a finished run, and the pictures when the process ends.
+
+    Only then has sacred written its last metrics. A run whose logger knows no sacred folder keeps none.
+    """
+    observers = getattr(getattr(runner.logger, "_run_obj", None), "observers", [])
+    folder = next((observer.dir for observer in observers if getattr(observer, "dir", None)), None)
+    arrays = runner.artifacts()
+    if folder is None or not arrays:
+        return
+    np.savez_compressed(Path(folder) / "population.npz", **arrays)
+    atexit.register(_draw, Path(folder))
+
+
+def _draw(folder: Path) -> None:
+    try:
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)  # EPyMARL logs everything from DEBUG on
+        from .evaluation import figures
+
+        figures.draw(folder)
+    except Exception as error:  # the run is over and complete; its pictures must not fail it
+        print(f"mf-pmd: the results are complete, their pictures are not ({error!r})", file=sys.stderr)
 
 
 def _import(name: str, source: Path) -> ModuleType:

@@ -11,7 +11,14 @@ from .modules import agents, critics
 
 @dataclass(frozen=True)
 class HostAPI:
-    """What the plugin needs from a host: its registries (name -> class), and its batch class."""
+    """What the plugin needs from a host.
+
+    Attributes:
+        learners, controllers, agents, critics, runners, envs: the host's registries, name -> class.
+        EpisodeBatch: its batch class.
+        on_close: called with the population runner when the host closes it, for a host that does not
+            itself ask a runner for its ``artifacts``.
+    """
 
     learners: dict[str, Any]
     controllers: dict[str, Any]
@@ -20,6 +27,7 @@ class HostAPI:
     runners: dict[str, Any]
     envs: dict[str, Any]
     EpisodeBatch: Callable[..., Any]
+    on_close: Callable[[Any], None] | None = None
 
 
 def register(host: HostAPI) -> None:
@@ -28,9 +36,8 @@ def register(host: HostAPI) -> None:
     Raises:
         ValueError: a name is taken by something that is not ours.
     """
-    bound = {
-        name: partial(runner, episode_batch=host.EpisodeBatch) for name, runner in runners.REGISTRY.items()
-    }
+    extras: dict[str, Any] = {"episode_batch": host.EpisodeBatch, "on_close": host.on_close}
+    bound = {name: partial(runner, **extras) for name, runner in runners.REGISTRY.items()}
     for kind, registry, ours in (
         ("learner", host.learners, learners.REGISTRY),
         ("controller", host.controllers, controllers.REGISTRY),

@@ -151,7 +151,7 @@ class MeanFieldMAC:
 
     @torch.no_grad()
     def policy_rows(self, name: str, h: int, population: Tensor) -> Tensor:
-        """A population-dependent output policy at step h, the mean of its iterates: nu [B, S] -> [B, S, A]."""
+        """An output policy that reads the population, at step h: nu [B, S] -> [B, S, A]."""
         assert isinstance(self.agent, MeanFieldNetworkAgent)
         members = self.history.members(name)
         return self.agent.mean_policy(members, population, h, n_states=self.n_states, horizon=self.horizon)

@@ -34,15 +34,24 @@ class PopulationRunner:
             {"game", "n_states", "horizon"}, which tells mean-field controllers what they play.
         logger: the host's logger.
         episode_batch: the host's EpisodeBatch class, bound when the runner is registered.
+        on_close: called with the runner when the host closes it, bound likewise.
 
     Raises:
         UserError: an unknown game, setting or value.
     """
 
-    def __init__(self, args: SimpleNamespace, logger: Any, *, episode_batch: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        args: SimpleNamespace,
+        logger: Any,
+        *,
+        episode_batch: Callable[..., Any],
+        on_close: Callable[[Any], None] | None = None,
+    ) -> None:
         self.args = args
         self.logger = logger
         self.episode_batch = episode_batch
+        self.on_close = on_close
         self.batch_size: int = args.batch_size_run
         if args.population["threads"]:
             torch.set_num_threads(args.population["threads"])
@@ -115,7 +124,9 @@ class PopulationRunner:
         return {name: value.cpu().numpy() for name, value in kept.items() if value is not None}
 
     def close_env(self) -> None:
-        """Nothing to close."""
+        """The end of a run."""
+        if self.on_close is not None:
+            self.on_close(self)
 
     def save_replay(self) -> None:
         """Population games keep no replay."""

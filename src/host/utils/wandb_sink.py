@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,9 @@ class WandbSink:
             self._guard(self._run.finish)
 
     def _start(self, config: dict[str, Any], directory: Path) -> Any:
+        if config["wandb_mode"] == "offline":
+            # an offline run of wandb still reports its own errors over the network, unless told not to
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,59 @@
+"""How far from an equilibrium the learnt policy is: every row of the table in docs/mf_pmd.md.
+
+    python benchmarks/learning.py [--seeds 5] [--algs mf_pmd,mf_pmd_tabular] [--envs a_sis,a_rps,a_beach]
+                                  [--results results/learning] [with key=value ...]
+
+Runs ``src/main.py`` with default settings for each algorithm, game and seed, reads metrics.json, and
+prints the median and the worst of the seeds.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MAIN = Path(__file__).resolve().parents[1] / "src" / "main.py"
+KEY = "test_mean_field_exploitability_tail"
+
+
+def run(alg: str, env: str, seed: int, results: Path, words: list[str]) -> tuple[list[float], float]:
+    """Train once; returns the exploitabilities of the returned policy, test by test, and the seconds."""
+    folder = results / f"{alg}-{env}-{seed}-{time.time_ns()}"
+    settings = [f"seed={seed}", "use_cuda=False", f"local_results_path={folder}", *words]
+    command = [sys.executable, str(MAIN), f"--config={alg}", f"--env-config={env}", "with", *settings]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    seconds = time.perf_counter() - start
+    file = next(folder.glob("sacred/*/*/1/metrics.json"))
+    return json.loads(file.read_text(encoding="utf-8"))[KEY]["values"], seconds
+
+
+def main() -> None:
+    """Run the grid and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--algs", default="mf_pmd_tabular,mf_pmd")
+    parser.add_argument("--envs", default="a_sis,a_rps,a_beach")
+    parser.add_argument("--results", type=Path, default=Path("results/learning"))
+    parser.add_argument("words", nargs="*", metavar="with key=value")
+    options = parser.parse_args()
+    words = [word for word in options.words if word != "with"]
+    print("| algorithm | game | uniform | median | worst | worst of the last quarter | median seconds |")
+    print("|---|---|---|---|---|---|---|")
+    for alg in options.algs.split(","):
+        for env in options.envs.split(","):
+            seeds = range(1, options.seeds + 1)
+            runs = [run(alg, env, seed, options.results, words) for seed in seeds]
+            last = [values[-1] for values, _ in runs]
+            late = max(max(values[-max(1, len(values) // 4) :]) for values, _ in runs)
+            cells = [runs[0][0][0], statistics.median(last), max(last), late]
+            row = " | ".join(f"{value:.3f}" for value in cells)
+            seconds = statistics.median(seconds for _, seconds in runs)
+            print(f"| {alg} | {env} | {row} | {seconds:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

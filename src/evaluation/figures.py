@@ -1,0 +1,161 @@
+"""The two pictures that every run leaves in its results folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+matplotlib.use("Agg", force=False)
+from matplotlib import pyplot as plt
+
+MEAN_FIELD = "test_mean_field_exploitability"
+EXPLOITABILITIES = {
+    MEAN_FIELD: ("as played in test mode", "black", "-"),
+    f"{MEAN_FIELD}_tail": ("tail: mean of the last half", "tab:blue", "-"),
+    f"{MEAN_FIELD}_average": ("average of all iterates", "tab:orange", "--"),
+    f"{MEAN_FIELD}_last": ("last iterate", "tab:green", ":"),
+}
+RETURNS = {
+    "return_mean": ("training", "tab:gray", "-"),
+    "test_return_mean": ("test", "black", "-"),
+}
+LARGEST_LINE_PLOT = 4  # states; beyond, a picture of the whole population is easier to read
+
+Curve = tuple[NDArray[Any], NDArray[Any]]
+
+
+def draw(results_dir: str | Path) -> list[Path]:
+    """Draw exploitability.png and population.png from what a run left in its folder.
+
+    Args:
+        results_dir: sacred's folder of one run: metrics.json, config.json, and population.npz if
+            the runner kept the population.
+
+    Returns:
+        The pictures that could be drawn.
+    """
+    folder = Path(results_dir)
+    title = run_title(folder)
+    drawn = []
+    metrics = read_metrics(folder / "metrics.json")
+    if metrics:
+        drawn.append(draw_exploitability(metrics, title, folder / "exploitability.png"))
+    file = folder / "population.npz"
+    if file.is_file():
+        with np.load(file) as arrays:
+            drawn.append(draw_population(dict(arrays), title, folder / "population.png"))
+    return drawn
+
+
+def run_title(folder: Path) -> str:
+    """'mf_pmd on a_sis, N = 1000, seed 1', as far as config.json tells."""
+    file = folder / "config.json"
+    if not file.is_file():
+        return folder.name
+    config = json.loads(file.read_text(encoding="utf-8"))
+    env_args = config.get("env_args", {})
+    game = env_args.get("key") or env_args.get("map_name", "")
+    agents = f", N = {env_args['n_agents']}" if "n_agents" in env_args else ""
+    return f"{config.get('name', '')} on {game}{agents}, seed {config.get('seed')}"
+
+
+def read_metrics(file: Path) -> dict[str, Curve]:
+    """Sacred's metrics.json as key -> (environment steps, values); values that are no numbers are NaN."""
+    if not file.is_file():
+        return {}
+    text = file.read_text(encoding="utf-8").strip()
+    metrics = json.loads(text) if text else {}
+    return {
+        key: (np.asarray(curve["steps"]), np.array([as_number(v) for v in curve["values"]]))
+        for key, curve in metrics.items()
+    }
+
+
+def as_number(value: Any) -> float:
+    """A metric's value; sacred wraps numpy's, and a missing one is null."""
+    value = value.get("value") if isinstance(value, dict) else value
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def draw_exploitability(metrics: dict[str, Curve], title: str, file: Path) -> Path:
+    """Exploitability above, return below, against environment steps."""
+    figure, (above, below) = plt.subplots(2, 1, figsize=(7, 6.4), sharex=True, height_ratios=(3, 2))
+    above.set_title(title)
+    plot_curves(above, metrics, EXPLOITABILITIES)
+    if above.lines:
+        first = above.lines[0].get_ydata()[0]
+        above.axhline(first, color="tab:red", linewidth=0.8, linestyle="-.", label="initial policy")
+        above.set_yscale("log")
+        above.legend(fontsize=8)
+    above.set_ylabel("mean-field exploitability\n(reward summed over the horizon)")
+    plot_curves(below, metrics, RETURNS)
+    if below.lines:
+        below.legend(fontsize=8)
+    below.set_ylabel("return\n(mean over agents)")
+    below.set_xlabel("environment steps")
+    return save(figure, file)
+
+
+def plot_curves(axes: Any, metrics: dict[str, Curve], styles: dict[str, tuple[str, str, str]]) -> None:
+    """Plot those of the named curves that exist."""
+    for key, (label, colour, line) in styles.items():
+        if key in metrics:
+            axes.plot(*metrics[key], color=colour, linestyle=line, linewidth=1.4, label=label)
+    axes.grid(True, which="both", linewidth=0.3)
+
+
+def draw_population(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> Path:
+    """The population over the horizon, under the first and the last policy tested.
+
+    Args:
+        arrays: ``population_first`` and ``population_last``, nu [H + 1, S] each.
+        title: of the figure.
+        file: where to write it.
+    """
+    panels = [
+        (f"{name} policy", arrays[f"population_{name}"])
+        for name in ("first", "last")
+        if f"population_{name}" in arrays
+    ]
+    figure, axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=True, squeeze=False)
+    figure.suptitle(title, y=1.03)
+    if panels[0][1].shape[1] <= LARGEST_LINE_PLOT:
+        draw_lines(axes[0], panels)
+    else:
+        draw_images(figure, axes[0], panels)
+    for panel in axes[0]:
+        panel.set_xlabel("step h")
+    return save(figure, file)
+
+
+def draw_lines(axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]]) -> None:
+    """One line a local state."""
+    for panel, (label, nu) in zip(axes, panels, strict=True):
+        for state in range(nu.shape[1]):
+            panel.plot(nu[:, state], label=f"state {state}", linewidth=1.6)
+        panel.set_title(label, fontsize=10)
+        panel.set_ylim(0, 1)
+        panel.grid(True, linewidth=0.3)
+    axes[0].set_ylabel("share of the agents")
+    axes[0].legend(fontsize=8)
+
+
+def draw_images(figure: Any, axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]]) -> None:
+    """Local states upwards, time to the right, the share of the agents as colour."""
+    largest = max(nu.max() for _, nu in panels)
+    for panel, (label, nu) in zip(axes, panels, strict=True):
+        image = panel.imshow(nu.T, origin="lower", aspect="auto", vmin=0, vmax=largest, cmap="viridis")
+        panel.set_title(label, fontsize=10)
+    axes[0].set_ylabel("local state")
+    figure.colorbar(image, ax=list(axes), label="share of the agents")
+
+
+def save(figure: Any, file: Path) -> Path:
+    """Write the figure and forget it."""
+    figure.savefig(file, dpi=130, bbox_inches="tight")
+    plt.close(figure)
+    return file
