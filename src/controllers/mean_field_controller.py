@@ -205,16 +205,18 @@ class MeanFieldMAC:
 
     def _meta(self) -> dict[str, object]:
         """What a checkpoint must agree on, and the policy it returns."""
-        return {
+        meta = {
             "game": self.game,
             "n_states": self.n_states,
             "n_actions": self.n_actions,
             "horizon": self.horizon,
             "agent": self.args.agent,
-            "hidden_dim": self.args.hidden_dim,
-            "population_dependent": self.population_dependent,
             "output_policy": self.output_policy,
         }
+        if not self.agent.tabular:
+            network = {"hidden_dim": self.args.hidden_dim, "population_dependent": self.population_dependent}
+            meta |= network
+        return meta
 
 
 def require_population(args: SimpleNamespace) -> None:

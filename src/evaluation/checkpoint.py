@@ -1,5 +1,6 @@
 """A learnt policy, read from a checkpoint without a host."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,8 @@ def load(path: str | Path) -> Checkpoint:
     """Load the policies of a mean-field run.
 
     Args:
-        path: a checkpoint ``models/TOKEN/T_ENV``, or a run's ``models/TOKEN`` (its newest is taken).
+        path: a checkpoint ``models/TOKEN/T_ENV``; or a run's ``models/TOKEN`` or results folder
+            ``sacred/NAME/GAME/ID``, whose newest checkpoint is taken.
 
     Returns:
         The checkpoint, on the CPU.
@@ -96,7 +98,7 @@ def load(path: str | Path) -> Checkpoint:
     file = folder / POLICY_FILE
     if not file.is_file():
         raise UserError(
-            f"path={path}: holds no {POLICY_FILE}; name a checkpoint models/TOKEN/T_ENV of a mean-field run"
+            f"path={path}: holds no {POLICY_FILE}; name a mean-field run or its checkpoint models/TOKEN/T_ENV"
         )
     saved = torch.load(file, map_location="cpu", weights_only=True)
     policies = {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
@@ -104,7 +106,10 @@ def load(path: str | Path) -> Checkpoint:
 
 
 def newest(path: Path) -> Path:
-    """The folder itself, or the checkpoint in it with the most environment steps."""
+    """The checkpoint itself, or the one of a run with the most environment steps."""
+    info = path / "info.json"
+    if info.is_file():
+        path = Path(json.loads(info.read_text(encoding="utf-8")).get("models_dir", path))
     numbered = [child for child in path.iterdir() if child.name.isdigit()] if path.is_dir() else []
     return max(numbered, key=lambda child: int(child.name)) if numbered else path
 

@@ -62,7 +62,7 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
     config = copy.deepcopy(config)
     console = console_logger()
     check_config(config)
-    _draw_seed(config, console)
+    drawn = _draw_seed(config)
     if config["threads"] > 0:
         torch.set_num_threads(config["threads"])
     results = Path(config["local_results_path"]).expanduser().resolve()
@@ -73,6 +73,8 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
     loop = Loop(pieces, config, results / "models" / token)
     _restore(loop)
     _require_writable(results, config["local_results_path"])
+    if drawn:
+        console.info("seed=%d (drawn)", config["seed"])
     try:
         results_dir = _run_under_sacred(loop, results)
     except KeyboardInterrupt:
@@ -98,12 +100,14 @@ def _assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
         ) from error
 
 
-def _draw_seed(config: dict[str, Any], console: logging.Logger) -> None:
-    if config["seed"] is None:
+def _draw_seed(config: dict[str, Any]) -> bool:
+    """Fill in a seed if there is none; returns whether it was drawn."""
+    drawn = config["seed"] is None
+    if drawn:
         config["seed"] = secrets.randbelow(2**31)
-        console.info("seed=%d (drawn)", config["seed"])
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed={config['seed']}: a whole number from 0 to 2**32 - 1 is needed")
+    return drawn
 
 
 def _token(config: dict[str, Any]) -> str:
@@ -176,7 +180,7 @@ def _experiment(config: dict[str, Any], results: Path) -> tuple[Any, Any]:
     SETTINGS["HOST_INFO"]["INCLUDE_GPU_INFO"] = False
     experiment: Any = Experiment("mf-pmd", save_git_info=False)
     experiment.logger = logging.getLogger("mf_pmd.sacred")
-    experiment.logger.setLevel(logging.ERROR)
+    experiment.logger.setLevel(logging.CRITICAL)  # what fails is told by the command line
     experiment.captured_out_filter = apply_backspaces_and_linefeeds
     observer = FileStorageObserver(
         results / "sacred" / config["name"] / game_name(config), copy_sources=False
