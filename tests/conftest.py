@@ -1,0 +1,150 @@
+"""What the tests of all parts share: games by name, configurations, assembled pieces, laws."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+import yaml
+
+from mf_pmd import cli, games
+from mf_pmd.functional.mean_field import MeanFieldModel
+from mf_pmd.host.assembly import assemble, check_config, make_args
+from mf_pmd.host.utils.config import load_config
+from mf_pmd.host.utils.logger import console_logger
+from mf_pmd.host.utils.random_states import seed_everything
+
+CONFIG = Path(cli.__file__).parent / "config"
+
+hypothesis.settings.register_profile("mf_pmd", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.load_profile("mf_pmd")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors here are small, for which one thread is fastest; a run may have changed the number."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    return
+
+
+@pytest.fixture(scope="session")
+def make_game() -> Callable[..., games.PopulationGame]:
+    """A game with the defaults of its yaml file, some of them changed."""
+
+    def make(key: str, *, seed: int = 0, **changes: Any) -> games.PopulationGame:
+        env_args = yaml.safe_load((CONFIG / "envs" / f"{key}.yaml").read_text())["env_args"]
+        return games.make(**{**env_args, **changes}, seed=seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_model() -> Callable[..., MeanFieldModel]:
+    """A random mean-field game whose kernels and rewards depend on the population."""
+
+    def make(seed: int, *, horizon: int = 3, n_states: int = 2, n_actions: int = 2) -> MeanFieldModel:
+        random = torch.Generator().manual_seed(seed)
+        cells = n_states * n_actions
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+        law, law_pull = normal(n_states, n_actions, n_states), normal(cells, n_states, n_actions, n_states)
+        pay, pay_pull = normal(n_states, n_actions), normal(cells, n_states, n_actions)
+
+        def transition(mu: torch.Tensor) -> torch.Tensor:
+            return torch.softmax(law + torch.einsum("c,csat->sat", mu.flatten(), 3 * law_pull), -1)
+
+        def reward(mu: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid(pay + torch.einsum("c,csa->sa", mu.flatten(), 3 * pay_pull))
+
+        return MeanFieldModel(torch.softmax(normal(n_states), 0), horizon, transition, reward)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_policy() -> Callable[..., torch.Tensor]:
+    """A random table [H, S, A] float64, some of its probabilities tiny."""
+
+    def make(seed: int, *shape: int) -> torch.Tensor:
+        random = torch.Generator().manual_seed(seed)
+        return torch.softmax(2 * torch.randn(*shape, generator=random, dtype=torch.float64), -1)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def assert_laws() -> Callable[..., None]:
+    """Chi-square test, over all rows together, that counts [K, X] come from the laws [K, X].
+
+    A value of probability zero must not occur at all. Seeds are fixed, so a failure is no accident.
+    """
+
+    def check(counts: Any, laws: Any, *, level: float = 1e-4) -> None:
+        counts = np.atleast_2d(np.asarray(counts, dtype=float))
+        laws = np.broadcast_to(np.atleast_2d(np.asarray(laws, dtype=float)), counts.shape)
+        assert counts[laws == 0].sum() == 0, "an impossible value was drawn"
+        expected = laws * counts.sum(1, keepdims=True)
+        assert expected[laws > 0].min() >= 5, "too few draws for a chi-square test"
+        statistic = ((counts - expected)[laws > 0] ** 2 / expected[laws > 0]).sum()
+        degrees = int((laws > 0).sum() - len(laws))
+        if degrees:
+            assert scipy.stats.chi2.sf(statistic, degrees) > level, (statistic, degrees)
+
+    return check
+
+
+class RecordingLogger:
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.console_logger = console_logger()
+        self.series: dict[str, list[tuple[int, float]]] = {}
+
+    def log_stat(self, key: str, value: Any, t: int, to_sacred: bool = True) -> None:
+        self.series.setdefault(key, []).append((t, float(value)))
+
+    def last(self, key: str) -> float:
+        return self.series[key][-1][1]
+
+
+@pytest.fixture
+def recording_logger() -> RecordingLogger:
+    return RecordingLogger()
+
+
+@pytest.fixture(scope="session")
+def configure(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """The merged configuration of a run of the plugin in the embedded host, which knows the plugin."""
+    cli._register()
+
+    def load(alg: str, env: str, *words: str) -> dict[str, Any]:
+        base = [
+            "seed=1",
+            "use_cuda=False",
+            "threads=1",
+            "progress=none",
+            f"local_results_path={tmp_path_factory.mktemp('results')}",
+        ]
+        return load_config(alg, env, [*base, *words], cli.CONFIG_ROOTS)
+
+    return load
+
+
+@pytest.fixture
+def build(configure: Any) -> Callable[..., Any]:
+    """Runner, controller (``learner.mac``) and learner of a configuration, wired by the embedded host."""
+
+    def make(alg: str, env: str, *words: str, logger: Any = None) -> Any:
+        config = configure(alg, env, *words)
+        check_config(config)
+        seed_everything(config["seed"])
+        return assemble(make_args(config, "token", console_logger()), logger or RecordingLogger())
+
+    return make

@@ -1,0 +1,129 @@
+"""Cell statistics against naive loops."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mf_pmd.functional.cells import CellStatistics, cell_statistics
+
+
+def trajectories(seed, batch_size, horizon, n_agents, n_states, n_actions):
+    random = np.random.default_rng(seed)
+    states = torch.from_numpy(random.integers(n_states, size=(batch_size, horizon + 1, n_agents)))
+    actions = torch.from_numpy(random.integers(n_actions, size=(batch_size, horizon + 1, n_agents)))
+    return states, actions, torch.from_numpy(random.random((batch_size, horizon, n_agents)))
+
+
+def naive(states, actions, rewards, n_states, n_actions, agents):
+    batch_size, horizon, n_agents = rewards.shape
+    shape = (batch_size, horizon, n_states, n_actions)
+    visits, reward_sum = np.zeros(shape), np.zeros(shape)
+    next_state, next_cell = np.zeros((*shape, n_states)), np.zeros((*shape, n_states, n_actions))
+    state_count = np.zeros((batch_size, horizon, n_states))
+    for b in range(batch_size):
+        for t in range(horizon):
+            for i in range(n_agents):
+                s, a, s1 = states[b, t, i], actions[b, t, i], states[b, t + 1, i]
+                state_count[b, t, s] += 1
+                if i not in agents:
+                    continue
+                visits[b, t, s, a] += 1
+                reward_sum[b, t, s, a] += rewards[b, t, i]
+                next_state[b, t, s, a, s1] += 1
+                if t + 1 < horizon:
+                    next_cell[b, t, s, a, s1, actions[b, t + 1, i]] += 1
+    return CellStatistics(visits, reward_sum, next_state, next_cell, state_count)
+
+
+sizes = st.tuples(*(st.integers(1, most) for most in (3, 4, 5, 3, 3)))
+
+
+@given(st.integers(0, 10**6), sizes, st.booleans(), st.booleans())
+def test_equal_loops(seed, size, first_agent_only, count_next_cells):
+    batch_size, horizon, n_agents, n_states, n_actions = size
+    states, actions, rewards = trajectories(seed, *size)
+    found = cell_statistics(
+        states,
+        actions,
+        rewards,
+        n_states=n_states,
+        n_actions=n_actions,
+        first_agent_only=first_agent_only,
+        count_next_cells=count_next_cells,
+        dtype=torch.float64,
+    )
+    agents = [0] if first_agent_only else range(n_agents)
+    expected = naive(states, actions, rewards, n_states, n_actions, agents)
+    for name in ("visits", "reward_sum", "next_state", "state_count"):
+        value = getattr(found, name)
+        assert value.shape == getattr(expected, name).shape, name
+        assert value.numpy() == pytest.approx(getattr(expected, name), abs=1e-12), name
+    if count_next_cells:
+        assert found.next_cell.numpy() == pytest.approx(expected.next_cell)
+        assert found.next_cell[:, -1].abs().sum() == 0
+    else:
+        assert found.next_cell is None
+    assert (found.state_count.sum(-1) == n_agents).all()
+    assert torch.allclose(found.population.sum(-1), torch.ones(batch_size, horizon, dtype=torch.float64))
+
+
+def statistics(states, actions, rewards):
+    sizes = {"n_states": 3, "n_actions": 2, "count_next_cells": True, "dtype": torch.float64}
+    return cell_statistics(states, actions, rewards, **sizes)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_groups_of_agents_add_up(seed, cut):
+    states, actions, rewards = trajectories(seed, 2, 3, 7, 3, 2)
+    whole = statistics(states, actions, rewards)
+    first = statistics(states[..., :cut], actions[..., :cut], rewards[..., :cut])
+    second = statistics(states[..., cut:], actions[..., cut:], rewards[..., cut:])
+    for one, two, both in zip(first, second, whole, strict=True):
+        assert torch.allclose(one + two, both)
+
+
+@given(st.integers(0, 10**6))
+def test_the_order_of_agents_does_not_matter(seed):
+    states, actions, rewards = trajectories(seed, 2, 3, 7, 3, 2)
+    order = torch.randperm(7, generator=torch.Generator().manual_seed(seed))
+    shuffled = statistics(states[..., order], actions[..., order], rewards[..., order])
+    for one, two in zip(statistics(states, actions, rewards), shuffled, strict=True):
+        assert torch.allclose(one, two)
+
+
+def test_episodes_and_their_sum():
+    states, actions, rewards = trajectories(0, 3, 2, 5, 3, 2)
+    whole = statistics(states, actions, rewards)
+    pooled = whole.pooled()
+    for index in range(3):
+        alone = statistics(*(x[index : index + 1] for x in (states, actions, rewards)))
+        for one, two in zip(whole.episode(index), alone, strict=True):
+            assert torch.equal(one, two)
+    for field, total in zip(whole, pooled, strict=True):
+        assert total.shape[0] == 1
+        assert torch.allclose(total[0], field.sum(0))
+    without = whole._replace(next_cell=None)
+    assert without.pooled().next_cell is None
+    assert without.episode(0).next_cell is None
+
+
+def test_states_may_be_floats_and_sums_do_not_lose_small_rewards():
+    # 1e5 agents of reward .1 in one cell: a float32 sum would drift by several units
+    n_agents = 100_000
+    found = cell_statistics(
+        torch.zeros(1, 2, n_agents),
+        torch.zeros(1, 2, n_agents, dtype=torch.int32),
+        torch.full((1, 1, n_agents), 0.1),
+        n_states=2,
+        n_actions=2,
+    )
+    assert found.visits.dtype == torch.float32
+    assert found.visits[0, 0].tolist() == [[n_agents, 0], [0, 0]]
+    assert found.reward_sum[0, 0, 0, 0].item() == pytest.approx(n_agents * 0.1, abs=0.01)
+
+
+def test_a_time_axis_that_does_not_fit_is_refused():
+    with pytest.raises(AssertionError):
+        statistics(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3), torch.zeros(1, 2, 3))
