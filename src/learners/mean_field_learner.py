@@ -13,6 +13,7 @@ from ..functional.cells import CellStatistics, cell_statistics
 from ..functional.mirror_descent import mixing_weight, step_size
 
 LEARNER_FILE = "learner.th"
+LARGEST_TABLE = 2**28  # entries of the transition counts of one batch, 1 GiB
 
 
 class MeanFieldLearner(ABC):
@@ -145,5 +146,12 @@ def check_settings(args: SimpleNamespace) -> None:
     for key in ("tau", "c_mix"):
         if not getattr(args, key) >= 0:
             raise UserError(f"{key}={getattr(args, key)}: must not be negative")
+    n_states, horizon = args.state_shape, args.population_info["horizon"]
+    entries = args.batch_size_run * horizon * n_states**2 * args.n_actions
+    if entries > LARGEST_TABLE:
+        raise UserError(
+            f"batch_size_run={args.batch_size_run}: with {n_states} local states and {horizon} steps the table of "
+            f"transition counts would hold {entries:.1e} entries (at most {LARGEST_TABLE:.1e}), lower one of them"
+        )
     if not args.tau * args.c_xi < 1:
         raise UserError(f"tau={args.tau}, c_xi={args.c_xi}: their product must be below 1, lower one of them")
