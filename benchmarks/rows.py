@@ -1,0 +1,190 @@
+"""The benchmarks: each a function from the options to its rows of the table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import torch
+from timing import Parts, Row, Target, alternate, column, rates, ratios
+from training import Training
+from upstream import upstream_epochs
+
+LEARNERS = ("mf_pmd_tabular", "mf_pmd")
+TARGET_GAME = "a_sis"
+SPEED_TARGETS = {"mf_pmd_tabular": Target(5e6, at_least=True), "mf_pmd": Target(1e6, at_least=True)}
+GROWTH_TARGET = Target(1.2, at_least=False)
+IPPO_EPISODES = 4
+IPPO_THREADS = 1  # EPyMARL's own main.py takes one
+NO_HOME = "EPYMARL_HOME unset"
+NO_CUDA = "no CUDA here"
+
+Options = argparse.Namespace
+RATE, SECONDS, RATIO = "agent-steps/s", "s", "ratio"
+
+
+def end_to_end(options: Options) -> list[Row]:
+    """Play and learn, tests left out: agent-steps a second, and the time of an epoch of 10 episodes."""
+    row = partial(Row, "end_to_end", agents=options.agents)
+    return _speeds(
+        options, row, lambda training: partial(training.epochs, options.epochs), targets=SPEED_TARGETS
+    )
+
+
+def rollout(options: Options) -> list[Row]:
+    """Play alone, the policy of the first epoch."""
+    row = partial(Row, "rollout", agents=options.agents)
+    return _speeds(options, row, lambda training: partial(training.rollouts, options.epochs))
+
+
+def _speeds(
+    options: Options,
+    row: Callable[..., Row],
+    timed: Callable[[Training], Callable[[], Parts]],
+    targets: dict[str, Target] | None = None,
+) -> list[Row]:
+    """Both learners on every game at every number of threads, in turn game by game."""
+    rows = []
+    for game in options.games:
+        cases = {f"{name} {threads}": (name, threads) for name in LEARNERS for threads in options.threads}
+        if _no_cuda(options):
+            rows += [
+                row(what=name, game=game, threads=threads, unit=RATE, missing=NO_CUDA)
+                for name, threads in cases.values()
+            ]
+            continue
+        trainings = {case: _training(options, *cases[case], game, options.agents) for case in cases}
+        contestants = {case: timed(training) for case, training in trainings.items()}
+        measured = alternate(contestants, options.repeats)
+        for case, (name, threads) in cases.items():
+            steps = trainings[case].agent_steps * options.epochs
+            target = (targets or {}).get(name) if game == TARGET_GAME and options.agents == 1000 else None
+            values = rates(steps, column(measured[case], "total"))
+            rows.append(row(what=name, game=game, threads=threads, unit=RATE, values=values, target=target))
+    return rows
+
+
+def counting(options: Options) -> list[Row]:
+    """``functional.cells.cell_statistics`` alone, on one batch of episodes."""
+    row = partial(Row, "counting", what="cell_statistics", agents=options.agents, unit=RATE)
+    rows = []
+    for game in options.games:
+        if _no_cuda(options):
+            rows += [row(game=game, threads=threads, missing=NO_CUDA) for threads in options.threads]
+            continue
+        trainings = {
+            str(threads): _training(options, LEARNERS[0], threads, game, options.agents)
+            for threads in options.threads
+        }
+        contestants = {
+            case: partial(training.counting(), options.epochs) for case, training in trainings.items()
+        }
+        measured = alternate(contestants, options.repeats)
+        for case, training in trainings.items():
+            steps = training.agent_steps * options.epochs
+            values = rates(steps, column(measured[case], "total"))
+            rows.append(row(game=game, threads=training.threads, values=values))
+    return rows
+
+
+def learner(options: Options) -> list[Row]:
+    """The learner once the cells are counted, and the counting, epoch by epoch as N grows."""
+    row = partial(Row, "learner", game=TARGET_GAME, threads=options.threads[0])
+    smallest, largest = min(options.sizes), max(options.sizes)
+    rows = []
+    for name in LEARNERS:
+        if _no_cuda(options):
+            rows.append(row(what=f"{name}: update", agents=largest, unit=SECONDS, missing=NO_CUDA))
+            continue
+        contestants = {
+            str(size): _training(options, name, options.threads[0], TARGET_GAME, size).epoch_apart
+            for size in options.sizes
+        }
+        measured = alternate(contestants, options.repeats)
+        updates = {size: column(measured[str(size)], "update") for size in options.sizes}
+        for size in options.sizes:
+            counted = column(measured[str(size)], "counting")
+            rows += [
+                row(what=f"{name}: counting", agents=size, unit=SECONDS, values=counted),
+                row(what=f"{name}: update", agents=size, unit=SECONDS, values=updates[size]),
+            ]
+        rows.append(
+            row(
+                what=f"{name}: update, over that at N = {smallest}",
+                agents=largest,
+                unit=RATIO,
+                values=ratios(updates[largest], updates[smallest]),
+                target=GROWTH_TARGET,
+            )
+        )
+    return rows
+
+
+def ippo(options: Options) -> list[Row]:
+    """The embedded ippo, and EPyMARL's under the population runner and under its own parallel runner."""
+    rows = []
+    for agents in options.ippo_agents:
+        rows += _ippo(options, agents)
+    return rows
+
+
+def _ippo(options: Options, agents: int) -> list[Row]:
+    row = partial(Row, "ippo", game=TARGET_GAME, agents=agents, threads=IPPO_THREADS)
+    ours = "mf-pmd's ippo"
+    theirs = {f"EPyMARL's ippo, {name} runner": name for name in ("population", "parallel")}
+    home = os.environ.get("EPYMARL_HOME")
+    reason = NO_CUDA if _no_cuda(options) else "measured on the CPU alone" if options.device == "cuda" else ""
+    missing = {ours: NO_CUDA if _no_cuda(options) else ""}
+    missing |= dict.fromkeys(theirs, reason or ("" if home else NO_HOME))
+    with ExitStack() as stack:
+        contestants: dict[str, Callable[[], Parts]] = {}
+        steps = 0
+        if not missing[ours]:
+            words = tuple(f"{key}={IPPO_EPISODES}" for key in ("batch_size_run", "batch_size", "buffer_size"))
+            training = _training(options, "ippo", IPPO_THREADS, TARGET_GAME, agents, words)
+            steps = training.agent_steps
+            contestants[ours] = partial(training.epochs, 1)
+        for name, runner in theirs.items():
+            if not missing[name]:
+                contestants[name] = stack.enter_context(
+                    upstream_epochs(
+                        Path(str(home)),
+                        runner=runner,
+                        agents=agents,
+                        episodes=IPPO_EPISODES,
+                        threads=IPPO_THREADS,
+                    )
+                )
+        measured = alternate(contestants, options.repeats)
+    rows = []
+    for name, reason in missing.items():
+        seconds = column(measured.get(name, []), "total")
+        rows.append(row(what=name, unit=RATE, values=rates(steps, seconds), missing=reason))
+    for name in theirs:
+        if not missing[name] and not missing[ours]:
+            faster = ratios(column(measured[name], "total"), column(measured[ours], "total"))
+            rows.append(row(what=f"{ours} over {name}", unit=RATIO, values=faster))
+    return rows
+
+
+def _training(
+    options: Options, name: str, threads: int, game: str, agents: int, words: tuple[str, ...] = ()
+) -> Training:
+    return Training(name, game, agents=agents, threads=threads, device=options.device, words=words)
+
+
+def _no_cuda(options: Options) -> bool:
+    return options.device == "cuda" and not torch.cuda.is_available()
+
+
+BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
+    "end_to_end": end_to_end,
+    "rollout": rollout,
+    "counting": counting,
+    "learner": learner,
+    "ippo": ippo,
+}

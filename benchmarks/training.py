@@ -1,0 +1,106 @@
+"""Training on the embedded host, taken apart so that its parts can be timed."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from timing import Parts
+
+from mf_pmd import cli
+from mf_pmd.host.assembly import assemble, check_config, make_args
+from mf_pmd.host.utils.config import load_config
+from mf_pmd.host.utils.logger import Logger, console_logger
+from mf_pmd.host.utils.random_states import seed_everything
+
+
+class Training:
+    """An algorithm on a game, assembled by the embedded host and trained epoch by epoch.
+
+    Nothing is tested, saved or printed; everything else is as in a run from the command line.
+
+    Args:
+        algorithm: a name that ``--config`` takes.
+        game: a name that ``--env-config`` takes.
+        agents: N.
+        threads: of torch, set before every repetition.
+        device: ``cpu`` or ``cuda``.
+        words: further ``key=value`` settings.
+    """
+
+    def __init__(
+        self,
+        algorithm: str,
+        game: str,
+        *,
+        agents: int,
+        threads: int,
+        device: str,
+        words: tuple[str, ...] = (),
+    ) -> None:
+        cli._register()
+        words = (f"env_args.n_agents={agents}", f"use_cuda={device == 'cuda'}", "seed=1", *words)
+        config = load_config(algorithm, game, words, cli.CONFIG_ROOTS)
+        check_config(config)
+        seed_everything(config["seed"])
+        console = console_logger()
+        pieces = assemble(make_args(config, "benchmark", console), Logger(console))
+        self.runner, self.learner = pieces.runner, pieces.learner
+        self.threads, self.device = threads, device
+        self.episodes = 0
+        sizes = self.runner.get_env_info()
+        self.agent_steps: int = self.runner.batch_size * sizes["episode_limit"] * sizes["n_agents"]
+
+    def epochs(self, count: int) -> Parts:
+        """Play and learn ``count`` times: the seconds of all together, ``total``."""
+        torch.set_num_threads(self.threads)
+        start = self.now()
+        for _ in range(count):
+            batch = self.runner.run(test_mode=False)
+            self.learner.train(batch, self.runner.t_env, self.episodes)
+            self.episodes += self.runner.batch_size
+        return {"total": self.now() - start}
+
+    def rollouts(self, count: int) -> Parts:
+        """Play ``count`` times and learn nothing: ``total``."""
+        torch.set_num_threads(self.threads)
+        start = self.now()
+        for _ in range(count):
+            self.runner.run(test_mode=False)
+        return {"total": self.now() - start}
+
+    def counting(self) -> Callable[[int], Parts]:
+        """A function that counts one and the same batch of episodes into cells so many times: ``total``."""
+        batch = self.runner.run(test_mode=False)
+
+        def count(times: int) -> Parts:
+            torch.set_num_threads(self.threads)
+            start = self.now()
+            for _ in range(times):
+                self.learner.count(batch)
+            return {"total": self.now() - start}
+
+        return count
+
+    def epoch_apart(self) -> Parts:
+        """One epoch of a mean-field learner, step by step: ``rollout``, ``counting``, ``update``."""
+        torch.set_num_threads(self.threads)
+        times = [self.now()]
+        batch = self.runner.run(test_mode=False)
+        times.append(self.now())
+        statistics = self.learner.count(batch)
+        times.append(self.now())
+        self.learner.update(statistics)
+        times.append(self.now())
+        self.learner.mac.record_iterate()
+        self.learner.epoch += 1
+        return {
+            "rollout": times[1] - times[0],
+            "counting": times[2] - times[1],
+            "update": times[3] - times[2],
+        }
+
+    def now(self) -> float:
+        """Seconds, once the device has done all it was asked to."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
