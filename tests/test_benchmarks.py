@@ -1,4 +1,4 @@
-"""The form of the benchmarks, never their times: the cheapest one, tiny, and the arithmetic of both scripts."""
+"""The form of the benchmarks, never their times, and the arithmetic of both scripts."""
 
 import importlib
 import json
