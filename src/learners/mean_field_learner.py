@@ -150,7 +150,7 @@ def check_settings(args: SimpleNamespace) -> None:
     entries = args.batch_size_run * horizon * n_states**2 * args.n_actions
     if entries > LARGEST_TABLE:
         raise UserError(
-            f"batch_size_run={args.batch_size_run}: with {n_states} local states and {horizon} steps the counts of "
+            f"batch_size_run={args.batch_size_run}: with {n_states} states and {horizon} steps the counts of "
             f"transitions fill {entries:.1e} entries (at most {LARGEST_TABLE:.1e}), lower one of them"
         )
     if not args.tau * args.c_xi < 1:
