@@ -1,0 +1,68 @@
+"""A learnt policy, read back without a host."""
+
+import json
+
+import pytest
+import torch
+
+import mf_pmd
+from mf_pmd.errors import UserError
+from mf_pmd.functional.exploitability import mean_field_exploitability
+from mf_pmd.host import run
+from mf_pmd.modules.policy_history import OUTPUT_POLICIES
+
+SMALL = ["env_args.n_agents=30", "env_args.horizon=3", "t_max=90", "c_mix=0.0", "test_interval=30"]
+FORMS = {
+    "table": ("mf_pmd_tabular", ["output_policy=average"]),
+    "network": ("mf_pmd", ["hidden_dim=8", "critic_steps=5", "policy_steps=5"]),
+    "population": (
+        "mf_pmd",
+        ["hidden_dim=8", "critic_steps=5", "policy_steps=5", "population_dependent=True"],
+    ),
+}
+
+
+@pytest.fixture(params=FORMS)
+def form(request):
+    return request.param
+
+
+@pytest.fixture
+def trained(configure, form):
+    alg, words = FORMS[form]
+    return run.train(configure(alg, "a_sis", *SMALL, *words))
+
+
+def test_policies_are_those_of_the_run(trained, form, make_game):
+    checkpoint = mf_pmd.load(trained.checkpoint)
+    assert checkpoint.game == "a_sis"
+    assert checkpoint.path == trained.checkpoint
+    assert set(checkpoint.policies) == set(OUTPUT_POLICIES)
+    assert checkpoint.policy is checkpoint.policies["average" if form == "table" else "tail"]
+    assert (checkpoint.policy.horizon, checkpoint.policy.n_states, checkpoint.policy.n_actions) == (3, 2, 2)
+    game = make_game("a_sis", horizon=3)
+    metrics = json.loads((trained.results_dir / "metrics.json").read_text())
+    for name, policy in checkpoint.policies.items():
+        found = mean_field_exploitability(game.mean_field_model(), policy).item()
+        logged = metrics[f"test_mean_field_exploitability_{name}"]["values"][-1]
+        assert found == pytest.approx(logged, abs=1e-6)
+        rows = policy(1, torch.tensor([0.3, 0.7]))
+        assert rows.shape == (2, 2)
+        assert torch.allclose(rows.sum(-1), torch.ones(2))
+        assert (policy.table is None) == (form == "population")
+
+
+def test_a_run_or_its_results_may_be_named(trained):
+    policies = [
+        mf_pmd.load(path).policy(0, torch.tensor([0.5, 0.5]))
+        for path in (trained.checkpoint, str(trained.models_dir), trained.results_dir)
+    ]
+    assert all(torch.equal(rows, policies[0]) for rows in policies)
+    assert mf_pmd.load(trained.models_dir).path.name == "90"  # the newest, not the last by name
+
+
+@pytest.mark.parametrize("path", [".", "nowhere"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, path):
+    with pytest.raises(UserError, match=r"path=.*name a mean-field run") as caught:
+        mf_pmd.load(tmp_path / path)
+    assert "\n" not in str(caught.value)

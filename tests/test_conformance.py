@@ -1,0 +1,146 @@
+"""Registries, yaml files and what the code reads agree with one another."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mf_pmd import cli, controllers, envs, games, learners, runners
+from mf_pmd.modules import agents, critics
+
+SOURCE = Path(cli.__file__).parent
+DOCS = Path(__file__).parents[1] / "docs"
+ALGS = sorted((SOURCE / "config" / "algs").glob("*.yaml"))
+ENVS = sorted((SOURCE / "config" / "envs").glob("*.yaml"))
+DEFAULT = SOURCE / "host" / "config" / "default.yaml"
+SET_BY_THE_HOST = {"n_agents", "n_actions", "state_shape", "episode_limit", "device", "unique_token"}
+SET_BY_THE_RUNNER = {"population_info"}
+PLUGIN = [
+    path
+    for part in ("controllers", "learners", "modules", "runners", "envs")
+    for path in sorted((SOURCE / part).rglob("*.py"))
+]
+
+
+def load(path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def named(files, key):
+    return {load(path)[key] for path in files if key in load(path)}
+
+
+@pytest.mark.parametrize(
+    ("key", "files", "registry"),
+    [
+        ("learner", ALGS, learners.REGISTRY),
+        ("mac", ALGS, controllers.REGISTRY),
+        ("agent", ALGS, agents.REGISTRY),
+        ("critic_type", ALGS, critics.REGISTRY),
+        ("runner", ENVS, runners.REGISTRY),
+        ("env", ENVS, envs.REGISTRY),
+    ],
+)
+def test_every_piece_is_named_by_a_yaml_and_every_name_is_a_piece(key, files, registry):
+    assert named(files, key) == set(registry)
+
+
+def test_every_game_has_its_yaml():
+    assert {load(path)["env_args"]["key"] for path in ENVS} == set(games.REGISTRY)
+    assert {path.stem for path in ENVS} == set(games.REGISTRY)
+    for key, game in games.REGISTRY.items():
+        assert inspect.getfile(game).endswith(f"{key}.py")
+
+
+@pytest.mark.parametrize("key", sorted(games.REGISTRY))
+def test_the_yaml_of_a_game_gives_every_argument_and_no_other(key):
+    env_args = load(SOURCE / "config" / "envs" / f"{key}.yaml")["env_args"]
+    parameters = inspect.signature(games.REGISTRY[key]).parameters
+    assert set(env_args) - {"key"} == set(parameters) - {"device", "seed"}
+    for name, parameter in parameters.items():  # defaults live in yaml alone
+        assert (parameter.default is parameter.empty) == (name not in ("device", "seed"))
+        assert parameter.kind is parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("path", ALGS, ids=lambda path: path.stem)
+def test_an_algorithm_is_named_after_its_files(path):
+    config = load(path)
+    assert config["name"] == path.stem
+    learner = learners.REGISTRY[config["learner"]]
+    assert Path(inspect.getfile(learner)).stem == path.stem
+    assert "runner" not in config
+    assert config["observation"] == "index"
+    assert config["buffer_cpu_only"] is False
+    assert len({config[key] for key in ("batch_size_run", "batch_size", "buffer_size")}) == 1
+
+
+@pytest.mark.parametrize("path", ENVS, ids=lambda path: path.stem)
+def test_an_environment_holds_what_belongs_to_the_game(path):
+    config = load(path)
+    assert config["runner"] == "population"
+    assert config["observation"] == "features"
+    assert (config["gamma"], config["add_value_last_step"], config["common_reward"]) == (1.0, False, False)
+    assert {"t_max", "test_interval", "population"} <= set(config)
+
+
+@pytest.mark.parametrize("path", [*ALGS, *ENVS], ids=lambda path: path.stem)
+def test_every_key_has_its_comment(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    for line in lines[1:]:
+        if re.fullmatch(r"\w+:", line.split("#")[0].strip()) or not line.strip():
+            continue  # the head of a mapping
+        assert re.fullmatch(r"\s*\w+: .*\S #\s\S.*", line), line
+
+
+@pytest.mark.parametrize("path", [*ALGS, *ENVS], ids=lambda path: path.stem)
+def test_no_key_is_given_twice(path):
+    keys = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(keys) == len(set(keys))
+
+
+def keys_read(path):
+    """Settings that a file reads: ``args.key``, ``self.args.key`` and ``getattr(args, "key")``."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute):
+            base = node.value
+            if (isinstance(base, ast.Name) and base.id == "args") or (
+                isinstance(base, ast.Attribute) and base.attr == "args"
+            ):
+                yield node.attr
+        call = ast.unparse(node) if isinstance(node, ast.Call) else ""
+        yield from re.findall(r"^getattr\(args, '(\w+)'", call)
+
+
+def test_every_key_that_is_read_is_given():
+    given = {key for path in [DEFAULT, *ALGS, *ENVS] for key in load(path)}
+    read = {key for path in PLUGIN for key in keys_read(path)}
+    assert {"tau", "c_xi", "batch_size_run", "output_policy", "env_args"} <= read  # the reader works
+    assert read <= given | SET_BY_THE_HOST | SET_BY_THE_RUNNER
+
+
+def test_every_key_of_an_algorithm_is_read():
+    text = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    for path in ALGS:
+        for key in load(path):
+            assert re.search(rf"\b{key}\b", text), key
+
+
+@pytest.mark.parametrize("env", [path.stem for path in ENVS])
+@pytest.mark.parametrize("alg", [path.stem for path in ALGS])
+def test_every_algorithm_plays_every_game(build, alg, env):
+    pieces = build(alg, env, "env_args.n_agents=6", "env_args.horizon=2")
+    learner, runner = pieces.learner, pieces.runner
+    assert learner.supports_individual_rewards
+    runner.run(test_mode=True)
+    learner.train(runner.run(test_mode=False), t_env=runner.t_env, episode_num=0)
+    expected = {"td_error_abs", "policy_entropy", "mirror_descent_kl", "step_size", "return_mean"}
+    tests = {"return_mean", "mean_field_exploitability", "visited_share"}
+    tests |= {f"mean_field_exploitability_{name}" for name in ("last", "average", "tail")}
+    assert expected | {f"test_{name}" for name in tests} <= set(learner.logger.series)
+    documented = (DOCS / "mf_pmd.md").read_text(encoding="utf-8")
+    for key in learner.logger.series:
+        assert re.search(rf"\b{key.removeprefix('test_')}\b", documented), f"{key} is not in docs/mf_pmd.md"
