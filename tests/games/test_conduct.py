@@ -66,6 +66,15 @@ def test_initial_law(make_game, assert_laws, key):
     assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 0.4
 
 
+@pytest.mark.parametrize(("draw", "state"), [(0.0, 1), (0.25, 2), (1 - 2**-24, 3)])
+def test_states_of_probability_zero_are_never_drawn(make_game, monkeypatch, draw, state):
+    # the smallest and the largest number that torch.rand can give, and one on a threshold
+    game = make_game("a_beach", n_agents=2, n_sites=5)
+    game.initial_law = torch.tensor([0.0, 0.25, 0.25, 0.5, 0.0], dtype=torch.float64)
+    monkeypatch.setattr(game, "uniforms", lambda batch_size: torch.full((batch_size, 2), draw))
+    assert game.reset(1).tolist() == [[state, state]]
+
+
 CORNERS = [
     ("a_sis", {"eps": 0.2346, "eps_beta": 1.0, "eps_recovery": 2.3334}),
     ("a_sis", {"eps": 0.0, "eps_beta": 0.0}),

@@ -139,13 +139,13 @@ def test_evaluating_scores_what_was_saved(short, alg):
 
 
 OTHERS = {
-    "game": ["--env-config=a_rps", []],
-    "horizon": ["--env-config=a_sis", ["env_args.horizon=5"]],
+    "game": ["--env-config=a_rps", [], "its game is a_sis, this run's is a_rps"],
+    "horizon": ["--env-config=a_sis", ["env_args.horizon=5"], "its horizon is 4, this run's is 5"],
 }
 
 
-@pytest.mark.parametrize(("env", "words"), OTHERS.values(), ids=OTHERS)
-def test_checkpoints_of_other_games_are_refused(short, alg, capsys, tmp_path, env, words):
+@pytest.mark.parametrize(("env", "words", "reason"), OTHERS.values(), ids=OTHERS)
+def test_checkpoints_of_other_games_are_refused(short, alg, capsys, tmp_path, env, words, reason):
     first = run.train(short(alg, f"t_max={EPOCH}"))
     out = tmp_path / "out"
     given = [f"checkpoint_path={first.checkpoint}", f"t_max={9 * EPOCH}", f"local_results_path={out}"]
@@ -153,6 +153,7 @@ def test_checkpoints_of_other_games_are_refused(short, alg, capsys, tmp_path, en
     assert cli.main(argv) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: checkpoint_path=")
+    assert reason in error
     assert error.count("\n") == 1
     assert not out.exists()
 
