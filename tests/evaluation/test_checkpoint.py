@@ -11,7 +11,8 @@ from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.host import run
 from mf_pmd.modules.policy_history import OUTPUT_POLICIES
 
-SMALL = ["env_args.n_agents=30", "env_args.horizon=3", "t_max=90", "c_mix=0.0", "test_interval=30"]
+SMALL = ["env_args.n_agents=30", "env_args.horizon=3", "t_max=120", "c_mix=0.0"]
+SMALL += ["test_interval=30", "save_model_interval=30"]
 FORMS = {
     "table": ("mf_pmd_tabular", ["output_policy=average"]),
     "network": ("mf_pmd", ["hidden_dim=8", "critic_steps=5", "policy_steps=5"]),
@@ -58,7 +59,7 @@ def test_a_run_or_its_results_may_be_named(trained):
         for path in (trained.checkpoint, str(trained.models_dir), trained.results_dir)
     ]
     assert all(torch.equal(rows, policies[0]) for rows in policies)
-    assert mf_pmd.load(trained.models_dir).path.name == "90"  # the newest, not the last by name
+    assert mf_pmd.load(trained.models_dir).path.name == "120"  # the newest, not the last by name
 
 
 @pytest.mark.parametrize("path", [".", "nowhere"])
