@@ -27,7 +27,10 @@ class InverseCDFSampler:
     def select_action(self, policy: Tensor, states: Tensor) -> Tensor:
         """pi [B or 1, S, A] and states [B, N] int64 -> actions [B, N] int64."""
         n_states, n_actions = policy.shape[1:]
-        thresholds = policy.cumsum(-1)[..., :-1].expand(states.shape[0], n_states, n_actions - 1)
+        # rounding may leave the sum below 1: from the last possible action on, no draw goes further
+        possible_later = policy.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
+        thresholds = torch.where(possible_later, policy.cumsum(-1)[..., :-1], torch.inf)
+        thresholds = thresholds.expand(states.shape[0], n_states, n_actions - 1)
         draws = torch.rand(states.shape, device=states.device)
         actions = torch.zeros_like(states)
         for k in range(n_actions - 1):
@@ -76,6 +79,8 @@ class MeanFieldMAC:
     def _input_size(self, tabular: bool) -> int:
         if tabular:
             return self.horizon * self.n_states
+        if self.args.hidden_dim < 1:
+            raise UserError(f"hidden_dim={self.args.hidden_dim}: must be at least 1")
         population = bool(self.args.population_dependent)
         return feature_size(self.n_states, self.horizon, population=population)
 
@@ -124,6 +129,14 @@ class MeanFieldMAC:
         rows = self.agent.log_policy(seen, steps, n_states=self.n_states, horizon=self.horizon)
         return rows if self.population_dependent else rows.unsqueeze(0)
 
+    def features(self, population: Tensor) -> Tensor:
+        """What a network agent's forward pass takes for all cells: nu [B, T, S] -> [B or 1, T, S, F]."""
+        assert isinstance(self.agent, MeanFieldNetworkAgent)
+        steps = torch.arange(self.horizon, device=population.device)
+        sizes = {"n_states": self.n_states, "horizon": self.horizon}
+        rows = self.agent.features(population[:, : self.horizon], steps, **sizes)
+        return rows if self.population_dependent else rows.unsqueeze(0)
+
     @torch.no_grad()
     def record_iterate(self) -> None:
         """Append the current policy to the history that ``average`` and ``tail`` are means of."""
@@ -163,8 +176,9 @@ class MeanFieldMAC:
         return self.agent.parameters()
 
     def load_state(self, other_mac: "MeanFieldMAC") -> None:
-        """Copy the agent's parameters from another controller."""
+        """Copy the agent's parameters and the history from another controller."""
         self.agent.load_state_dict(other_mac.agent.state_dict())
+        self.history.load_state_dict(other_mac.history.state_dict(), self.agent.device)
         self._tables.clear()
 
     def cuda(self) -> None:

@@ -93,28 +93,30 @@ def cell_statistics(
         return torch.bincount(flat, weights, minlength=batch_size * size).to(dtype).reshape(batch_size, size)
 
     chosen = slice(0, 1) if first_agent_only else slice(None)
-    steps = []
+    reward_sums, next_states, next_cells, state_counts = [], [], [], []
     state = states[:, 0].long()  # [B, N]
     for t in range(horizon):
         next_state = states[:, t + 1].long()
         cell = state[:, chosen] * n_actions + actions[:, t, chosen].long()
-        step = [count(cell, n_cells), count(cell, n_cells, rewards[:, t, chosen])]
-        step.append(count(cell * n_states + next_state[:, chosen], n_cells * n_states))
+        reward_sums.append(count(cell, n_cells, rewards[:, t, chosen]))
+        next_states.append(count(cell * n_states + next_state[:, chosen], n_cells * n_states))
+        if first_agent_only:
+            state_counts.append(count(state, n_states))
         if count_next_cells and t + 1 < horizon:
             next_cell = next_state[:, chosen] * n_actions + actions[:, t + 1, chosen].long()
-            step.append(count(cell * n_cells + next_cell, n_cells * n_cells))
+            next_cells.append(count(cell * n_cells + next_cell, n_cells * n_cells))
         elif count_next_cells:
-            step.append(step[0].new_zeros(batch_size, n_cells * n_cells))
-        step.append(count(state, n_states))
-        steps.append(step)
+            next_cells.append(reward_sums[0].new_zeros(batch_size, n_cells * n_cells))
         state = next_state
 
     shape = (batch_size, horizon, n_states, n_actions)
-    stacked = [torch.stack(parts, 1) for parts in zip(*steps, strict=True)]  # each [B, T, size]
+    transitions = torch.stack(next_states, 1).reshape(*shape, n_states)
+    visits = transitions.sum(-1)
+    next_cell_count = torch.stack(next_cells, 1).reshape(*shape, n_states, n_actions) if next_cells else None
     return CellStatistics(
-        visits=stacked[0].reshape(shape),
-        reward_sum=stacked[1].reshape(shape),
-        next_state=stacked[2].reshape(*shape, n_states),
-        next_cell=stacked[3].reshape(*shape, n_states, n_actions) if count_next_cells else None,
-        state_count=stacked[-1],
+        visits=visits,
+        reward_sum=torch.stack(reward_sums, 1).reshape(shape),
+        next_state=transitions,
+        next_cell=next_cell_count,
+        state_count=torch.stack(state_counts, 1) if first_agent_only else visits.sum(-1),
     )

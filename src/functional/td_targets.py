@@ -94,6 +94,35 @@ def sweep_backwards(
     return TDSweep(torch.stack(q_values[::-1], 1), visited)
 
 
+def td_error(
+    q_values: Tensor, statistics: CellStatistics, log_policy: Tensor, *, tau: float, expected: bool
+) -> Tensor:
+    """Mean TD error of every cell over its visits, 0 where there were none.
+
+    r + tau Ent(pi_h) + next value - Q_h(s, a), all h from the same Q (Yardim & He 2025, Alg. 1).
+
+    Args:
+        q_values: Q, [T, S, A].
+        statistics: of B episodes.
+        log_policy: log pi, [T, S, A].
+        tau: weight of the entropy.
+        expected: expected-SARSA or SARSA targets.
+
+    Returns:
+        [B, T, S, A], reward units.
+    """
+    visits = statistics.visits.clamp(min=1)
+    if expected:
+        value = (log_policy[1:].exp() * q_values[1:]).sum(-1)  # [T - 1, S]
+        following = torch.einsum("bhsat,ht->bhsa", statistics.next_state[:, :-1], value)
+    else:
+        assert statistics.next_cell is not None, "SARSA targets need count_next_cells=True"
+        following = torch.einsum("bhsatc,htc->bhsa", statistics.next_cell[:, :-1], q_values[1:])
+    following = torch.cat([following, torch.zeros_like(visits[:, :1])], 1)  # nothing follows the last step
+    target = (statistics.reward_sum + following) / visits + tau * entropy(log_policy).unsqueeze(-1)
+    return torch.where(statistics.visits > 0, target - q_values, 0.0)
+
+
 def td_step(
     q_values: Tensor,
     statistics: CellStatistics,
@@ -102,10 +131,8 @@ def td_step(
     tau: float,
     learning_rate: Tensor,
     expected: bool,
-) -> tuple[Tensor, Tensor]:
-    """One update of Alg. 1: all steps h at once, from the same Q^m.
-
-    Q_h(s, a) += eta mean over the visits of [ r + tau Ent(pi_h) + next value - Q_h(s, a) ].
+) -> Tensor:
+    """One update of Alg. 1: Q_h(s, a) += eta x mean TD error of the cell, all h at once from Q^m.
 
     Args:
         q_values: Q^m, [T, S, A].
@@ -116,19 +143,11 @@ def td_step(
         expected: expected-SARSA or SARSA targets.
 
     Returns:
-        Q^{m+1} [T, S, A], and the mean TD error of each cell [T, S, A], 0 where not visited.
+        Q^{m+1} [T, S, A].
     """
-    horizon = q_values.shape[0]
-    policy = log_policy.exp()
-    count = statistics.visits[0]  # [T, S, A]
-    target = statistics.reward_sum[0] / count.clamp(min=1) + tau * entropy(log_policy).unsqueeze(-1)
-    bootstrap = [
-        next_value(statistics, h, q_values[None, h + 1], policy[None, h + 1], expected=expected)[0]
-        for h in range(horizon - 1)
-    ]
-    target = target + torch.stack([*bootstrap, torch.zeros_like(q_values[0])])
-    error = torch.where(count > 0, target - q_values, 0.0)
-    return q_values + learning_rate * error, error
+    return (
+        q_values + learning_rate * td_error(q_values, statistics, log_policy, tau=tau, expected=expected)[0]
+    )
 
 
 def paper_learning_rate(episode: int, delta: float) -> float:

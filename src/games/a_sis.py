@@ -19,7 +19,8 @@ class ASIS(PopulationGame):
     infected agent recovers with probability .3 (1 + eps_recovery u_i). The cost of a step is 1 if
     infected, plus .5 (1 + eps_beta u_i) if distancing; the reward is (D - cost) / D with
     D = 1.5 + .5 eps_beta. rho0 = (.4 susceptible, .6 infected). Probabilities are clipped to [0, 1]:
-    beyond eps_recovery = 1 an agent with u_i = -1 never recovers, which leaves alpha as it is.
+    beyond eps_recovery = 1 an agent with u_i = -1 never recovers, which leaves alpha as it is, but
+    the game of u = 0 is then no longer the mean over the agents' kernels.
 
     alpha = max(.6 eps_recovery, 1.62 eps), beta = .5 eps_beta / D, L_P = .81, L_R = 0, L_pop = 1.62.
 

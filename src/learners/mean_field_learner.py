@@ -148,6 +148,7 @@ def check_settings(args: SimpleNamespace) -> None:
             raise UserError(f"{key}={getattr(args, key)}: must not be negative")
     n_states, horizon = args.state_shape, args.population_info["horizon"]
     entries = args.batch_size_run * horizon * n_states**2 * args.n_actions
+    entries *= args.n_actions if args.td_target == "sarsa" else 1
     if entries > LARGEST_TABLE:
         raise UserError(
             f"batch_size_run={args.batch_size_run}: with {n_states} states and {horizon} steps the counts of "

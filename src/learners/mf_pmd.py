@@ -47,7 +47,10 @@ class MFPMDLearner(MeanFieldLearner):
         for key in ("td_lambda", "count_exponent"):
             if not 0 <= getattr(args, key) <= 1:
                 raise UserError(f"{key}={getattr(args, key)}: must lie between 0 and 1")
-        for key in ("critic_steps", "policy_steps", "minibatch_episodes", "hidden_dim"):
+        for key in ("lr", "grad_norm_clip"):
+            if not getattr(args, key) > 0:
+                raise UserError(f"{key}={getattr(args, key)}: must be positive")
+        for key in ("critic_steps", "policy_steps", "minibatch_episodes"):
             if getattr(args, key) < 1:
                 raise UserError(f"{key}={getattr(args, key)}: must be at least 1")
         if args.critic_type not in CRITICS:
@@ -123,11 +126,13 @@ class MFPMDLearner(MeanFieldLearner):
         size = min(self.args.minibatch_episodes, n_episodes)
         weight = torch.where(targets.visited, statistics.visits**self.args.count_exponent, 0.0)
         weight = weight / weight.sum((1, 2, 3), keepdim=True) / size
+        scaled = targets.q_values / self.critic.horizon
+        rounds = [(torch.arange(size) + k * size) % n_episodes for k in range(n_episodes)]
+        batches = [(features[chosen], scaled[chosen], weight[chosen]) for chosen in rounds]
 
         def loss(step: int) -> Tensor:
-            chosen = (torch.arange(size) + step * size) % n_episodes
-            error = (self.critic(features[chosen]) - targets.q_values[chosen]) / self.critic.horizon
-            return (weight[chosen] * error.square()).sum()
+            features, scaled, weight = batches[step % n_episodes]
+            return (weight * (self.critic.layers(features) - scaled).square()).sum()
 
         return self.descend(loss, self.critic_optimiser, self.args.critic_steps)
 
@@ -144,10 +149,11 @@ class MFPMDLearner(MeanFieldLearner):
         """Minimise KL(pi | goal) over the visited rows; returns the last loss, in nats."""
         visited = (weight > 0).to(goal.dtype)
         weight = visited / visited.sum()
+        features = self.mac.features(statistics.population)
 
         def loss(step: int) -> Tensor:
-            log_policy = self.mac.log_policy(statistics.population)
-            return (weight * kl_divergence(log_policy, goal)).sum()
+            logits, _ = self.mac.agent(features)
+            return (weight * kl_divergence(torch.log_softmax(logits, -1), goal)).sum()
 
         return self.descend(loss, self.agent_optimiser, self.args.policy_steps)
 

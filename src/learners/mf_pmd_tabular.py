@@ -10,7 +10,13 @@ from ..errors import UserError
 from ..functional.cells import CellStatistics
 from ..functional.distributions import entropy, kl_divergence
 from ..functional.mirror_descent import mirror_descent_step
-from ..functional.td_targets import paper_learning_rate, sweep_backwards, td_step, visit_learning_rate
+from ..functional.td_targets import (
+    paper_learning_rate,
+    sweep_backwards,
+    td_error,
+    td_step,
+    visit_learning_rate,
+)
 from .mean_field_learner import MeanFieldLearner
 
 
@@ -44,12 +50,12 @@ class MFPMDTabularLearner(MeanFieldLearner):
         """One epoch; metrics as in docs/mf_pmd.md."""
         agent = self.mac.agent
         log_policy: Tensor = agent.log_table  # [H, S, A]
-        q_values, td_error = self.evaluate(statistics, log_policy)
+        q_values = self.evaluate(statistics, log_policy)
         new = mirror_descent_step(log_policy, q_values, xi=self.xi, tau=self.args.tau, mixing=self.mixing)
         state_count = statistics.state_count.sum(0)  # [T, S]
         weights = state_count / state_count.sum()
         metrics = {
-            "td_error_abs": td_error,
+            "td_error_abs": self.mean_error(statistics, log_policy, q_values),
             "policy_entropy": (weights * entropy(new)).sum().item(),
             "mirror_descent_kl": (weights * kl_divergence(new, log_policy)).sum().item(),
             "step_size": self.xi,
@@ -58,27 +64,25 @@ class MFPMDTabularLearner(MeanFieldLearner):
         agent.log_table.copy_(new)
         return metrics
 
-    def evaluate(self, statistics: CellStatistics, log_policy: Tensor) -> tuple[Tensor, float]:
-        """Q [H, S, A] of the policy that was played, and the mean absolute TD error of the episodes."""
+    def evaluate(self, statistics: CellStatistics, log_policy: Tensor) -> Tensor:
+        """Q [H, S, A] of the policy that was played."""
         tau, expected = self.args.tau, self.args.td_target == "expected_sarsa"
-        n_episodes = statistics.visits.shape[0]
         if self.args.td_order == "backward":
             sweep = sweep_backwards(statistics.pooled(), log_policy.unsqueeze(0), tau=tau, expected=expected)
-            q_values = sweep.q_values[0]
-        else:
-            q_values = torch.zeros_like(log_policy)
-        error_sum, visits = 0.0, torch.zeros_like(log_policy)
-        for m in range(n_episodes):
+            return sweep.q_values[0]
+        q_values, visits = torch.zeros_like(log_policy), torch.zeros_like(log_policy)
+        for m in range(statistics.visits.shape[0]):
             episode = statistics.episode(m)
             visits += episode.visits[0] > 0
             rate = self.learning_rate(m, visits)
-            updated, error = td_step(
-                q_values, episode, log_policy, tau=tau, learning_rate=rate, expected=expected
-            )
-            if self.args.td_order == "simultaneous":
-                q_values = updated
-            error_sum += ((episode.visits[0] * error.abs()).sum() / episode.visits.sum()).item()
-        return q_values, error_sum / n_episodes
+            q_values = td_step(q_values, episode, log_policy, tau=tau, learning_rate=rate, expected=expected)
+        return q_values
+
+    def mean_error(self, statistics: CellStatistics, log_policy: Tensor, q_values: Tensor) -> float:
+        """Mean over visits of the absolute TD error that is left, cell by cell of each episode."""
+        expected = self.args.td_target == "expected_sarsa"
+        error = td_error(q_values, statistics, log_policy, tau=self.args.tau, expected=expected)
+        return ((statistics.visits * error.abs()).sum() / statistics.visits.sum()).item()
 
     def learning_rate(self, episode: int, visits: Tensor) -> Tensor:
         """eta of Alg. 1 for every cell, [H, S, A]."""

@@ -53,8 +53,7 @@ class PopulationRunner:
         self.episode_batch = episode_batch
         self.on_close = on_close
         self.batch_size: int = args.batch_size_run
-        if args.population["threads"]:
-            torch.set_num_threads(args.population["threads"])
+        set_threads(args.population["threads"])
         self.game = make_game(args)
         self.observation_size = observation_size(args.observation, self.game.n_states)
         args.population_info = {
@@ -109,6 +108,7 @@ class PopulationRunner:
             "t_env": self.t_env,
             "log_train_stats_t": self.log_train_stats_t,
             "first_population": self.first_population,
+            "train_returns": self.train_returns,
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -117,6 +117,7 @@ class PopulationRunner:
         self.t_env = state["t_env"]
         self.log_train_stats_t = state["log_train_stats_t"]
         self.first_population = state["first_population"]
+        self.train_returns = state["train_returns"]
 
     def artifacts(self) -> dict[str, np.ndarray]:
         """Arrays worth keeping: the population under the first and the last policy tested, nu [H + 1, S]."""
@@ -195,7 +196,6 @@ class PopulationRunner:
         self.test_count += 1
         if self.test_count * self.batch_size >= self.args.test_nepisode:
             self._log_test()
-        self.speedometer.skip()
 
     def _log_test(self) -> None:
         self._log_returns("test_", self.score.returns())
@@ -213,6 +213,18 @@ class PopulationRunner:
         self.logger.log_stat(f"{prefix}return_std", returns.std(correction=0).item(), self.t_env)
         self.logger.log_stat(f"{prefix}total_return_mean", mean * self.game.n_agents, self.t_env)
         self.logger.log_stat(f"{prefix}ep_length_mean", float(self.game.horizon), self.t_env)
+
+
+def set_threads(threads: int) -> None:
+    """Set torch's CPU threads; 0 leaves them as they are.
+
+    Raises:
+        UserError: a negative number.
+    """
+    if threads < 0:
+        raise UserError(f"population.threads={threads}: must be 0 (as the host has it) or more")
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def make_game(args: SimpleNamespace) -> PopulationGame:

@@ -8,8 +8,8 @@ class Speedometer:
     """Divides the agent-steps that were played and learnt from by the wall time of both.
 
     A runner sees no end of learning, only the next call: ``tick`` before every batch, of training
-    or test, counts the time since the last one as training; ``skip`` after a test leaves the
-    test's own time out. Only batches that were ticked off, hence learnt from, are read.
+    or test, counts the time since the training batch before it. Only batches that were ticked off,
+    hence learnt from, are read; a test is nobody's time.
 
     Args:
         clock: seconds.
@@ -33,10 +33,6 @@ class Speedometer:
     def add(self, agent_steps: int) -> None:
         """After a training batch."""
         self.pending += agent_steps
-
-    def skip(self) -> None:
-        """After a test."""
-        self.last = self.clock()
 
     def read(self) -> float | None:
         """Agent-steps a second since the last reading, None if no batch was ticked off since."""

@@ -12,6 +12,7 @@ from mf_pmd.functional.cells import CellStatistics, cell_statistics
 from mf_pmd.functional.td_targets import (
     paper_learning_rate,
     sweep_backwards,
+    td_error,
     td_step,
     visit_learning_rate,
 )
@@ -108,14 +109,10 @@ def test_the_sweep_on_exact_statistics_is_dynamic_programming(seed, horizon, tau
 def test_exact_q_is_the_fixed_point_of_a_step(expected):
     problem = chain(1)
     q = exact_q(problem, 0.3)
-    updated, error = td_step(
-        q,
-        expected_statistics(problem),
-        problem.policy.log(),
-        tau=0.3,
-        learning_rate=torch.full_like(q, 0.7),
-        expected=expected,
-    )
+    statistics, log_policy = expected_statistics(problem), problem.policy.log()
+    settings = {"tau": 0.3, "expected": expected}
+    error = td_error(q, statistics, log_policy, **settings)
+    updated = td_step(q, statistics, log_policy, learning_rate=torch.full_like(q, 0.7), **settings)
     assert error.abs().max() < 1e-10
     assert torch.allclose(updated, q)
 
@@ -126,8 +123,7 @@ def test_the_swept_table_has_no_td_error_on_the_data_it_was_made_of(seed, expect
     pooled = sample(problem, 2, 4, seed).pooled()
     log_policy = problem.policy.log()
     sweep = sweep_backwards(pooled, log_policy.unsqueeze(0), tau=0.1, expected=expected)
-    rate = torch.ones(problem.shape, dtype=torch.float64)
-    _, error = td_step(sweep.q_values[0], pooled, log_policy, tau=0.1, learning_rate=rate, expected=expected)
+    error = td_error(sweep.q_values[0], pooled, log_policy, tau=0.1, expected=expected)
     assert error.abs().max() < 1e-10
     assert sweep.q_values[~sweep.visited].abs().sum() == 0
 
@@ -162,7 +158,7 @@ def test_algorithm_1_converges_to_the_exact_values(expected):
     for m in range(3000):
         episode = statistics.episode(m)
         visits += episode.visits[0]
-        estimate, _ = td_step(
+        estimate = td_step(
             estimate,
             episode,
             problem.policy.log(),

@@ -168,7 +168,7 @@ REFUSED = [
     (["buffer_size=20"], r"batch_size_run=10, batch_size=10, buffer_size=20: .*set all three"),
     (["batch_size=5"], r"batch_size_run=10, batch_size=5, buffer_size=10: .*must not mix epochs"),
     (["common_reward=True"], r"common_reward=True: .*set common_reward=False"),
-    (["tau=0.1"], r"tau=0.1, c_xi=10.0: .*below 1"),
+    (["tau=0.1", "c_xi=10.0"], r"tau=0.1, c_xi=10.0: .*below 1"),
     (["tau=0.2", "c_xi=5.0"], r"tau=0.2, c_xi=5.0: .*below 1"),
     (["tau=-0.1"], r"tau=-0.1: must not be negative"),
     (["c_xi=0.0"], r"c_xi=0.0: must be positive"),
@@ -238,7 +238,7 @@ def test_rewards_that_are_not_finite_stop_training(build, alg, poison):
     pieces.learner.train(batch, t_env=EPOCH, episode_num=10)
     iterates = pieces.learner.mac.history.count
     batch["reward"][3, 2, 5] = poison
-    with pytest.raises(DivergenceError, match=r"training diverged; lower c_xi=10.0"):
+    with pytest.raises(DivergenceError, match=r"training diverged; lower c_xi="):
         pieces.learner.train(batch, t_env=2 * EPOCH, episode_num=20)
     assert pieces.learner.mac.history.count == iterates
     assert pieces.learner.epoch == 1

@@ -40,8 +40,8 @@ def test_every_episode_is_learnt_from_in_turn(make_learner):
     features = learner.critic.features(statistics.population)
     targets = learner.td_targets(statistics, learner.mac.log_policy(statistics.population).detach(), features)
     seen = []
-    forward = learner.critic.forward
-    learner.critic.forward = lambda chosen: seen.append(chosen) or forward(chosen)
+    forward = learner.critic.layers.forward
+    learner.critic.layers.forward = lambda chosen: seen.append(chosen) or forward(chosen)
     learner.fit_critic(statistics, targets, features)
     assert torch.equal(torch.cat(seen), features)
 

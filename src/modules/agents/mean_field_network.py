@@ -33,9 +33,13 @@ class MeanFieldNetworkAgent(MeanFieldAgent):
         return self.layers(inputs), hidden_state
 
     def log_policy(self, population: Tensor | None, steps: Tensor, *, n_states: int, horizon: int) -> Tensor:
-        seen = population if self.population_dependent else None
-        logits, _ = self(cell_features(seen, steps, n_states=n_states, horizon=horizon))
+        logits, _ = self(self.features(population, steps, n_states=n_states, horizon=horizon))
         return torch.log_softmax(logits, -1)
+
+    def features(self, population: Tensor | None, steps: Tensor, *, n_states: int, horizon: int) -> Tensor:
+        """What ``forward`` takes, for every local state at the given steps: [..., K, S, F]."""
+        seen = population if self.population_dependent else None
+        return cell_features(seen, steps, n_states=n_states, horizon=horizon)
 
     def mean_policy(
         self, parameters: Tensor, population: Tensor, h: int, *, n_states: int, horizon: int
@@ -59,8 +63,8 @@ class MeanFieldNetworkAgent(MeanFieldAgent):
             name: c.reshape(-1, *shape) for (name, shape), c in zip(shapes.items(), chunks, strict=True)
         }
         steps = torch.tensor([h], device=population.device)
-        seen = population.unsqueeze(-2) if self.population_dependent else None  # [B, 1, S]
-        features = cell_features(seen, steps, n_states=n_states, horizon=horizon)  # [B, 1, S, F]
+        sizes = {"n_states": n_states, "horizon": horizon}
+        features = self.features(population.unsqueeze(-2), steps, **sizes)  # [B, 1, S, F]
 
         def policy(weights: dict[str, Tensor]) -> Tensor:
             logits, _ = torch.func.functional_call(self, weights, (features,))
