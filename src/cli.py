@@ -7,6 +7,7 @@ to each other. What a verb needs is imported inside it, so that ``--help`` answe
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -203,4 +204,5 @@ def _register() -> None:
 def _draw_figures(results_dir: Path) -> None:
     from .evaluation import figures
 
-    figures.draw(results_dir)
+    names = [picture.name for picture in figures.draw(results_dir)]
+    logging.getLogger("mf_pmd").info("pictures: %s", ", ".join(names))

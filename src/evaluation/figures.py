@@ -112,7 +112,8 @@ def draw_population(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> 
     """The population over the horizon, under the first and the last policy tested.
 
     Args:
-        arrays: ``population_first`` and ``population_last``, nu [H + 1, S] each.
+        arrays: ``population_first`` and ``population_last``, nu [H + 1, S] each; ``state_names`` [S]
+            where states have names.
         title: of the figure.
         file: where to write it.
     """
@@ -124,7 +125,8 @@ def draw_population(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> 
     figure, axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=True, squeeze=False)
     figure.suptitle(title, y=1.03)
     if panels[0][1].shape[1] <= LARGEST_LINE_PLOT:
-        draw_lines(axes[0], panels)
+        numbered = [f"state {state}" for state in range(panels[0][1].shape[1])]
+        draw_lines(axes[0], panels, list(arrays.get("state_names", numbered)))
     else:
         draw_images(figure, axes[0], panels)
     for panel in axes[0]:
@@ -132,11 +134,11 @@ def draw_population(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> 
     return save(figure, file)
 
 
-def draw_lines(axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]]) -> None:
+def draw_lines(axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]], names: Sequence[str]) -> None:
     """One line a local state."""
     for panel, (label, nu) in zip(axes, panels, strict=True):
         for state in range(nu.shape[1]):
-            panel.plot(nu[:, state], label=f"state {state}", linewidth=1.6)
+            panel.plot(nu[:, state], label=names[state], linewidth=1.6)
         panel.set_title(label, fontsize=10)
         panel.set_ylim(0, 1)
         panel.grid(True, linewidth=0.3)

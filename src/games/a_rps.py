@@ -27,6 +27,8 @@ class ARPS(PopulationGame):
         UserError: a size or the spread out of range.
     """
 
+    state_names = ("rock", "paper", "scissors")
+
     def __init__(
         self,
         *,

@@ -36,6 +36,8 @@ class ASIS(PopulationGame):
         UserError: a size or a spread out of range.
     """
 
+    state_names = ("susceptible", "infected")
+
     def __init__(
         self,
         *,

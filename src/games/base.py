@@ -51,6 +51,9 @@ class PopulationGame(ABC):
     A subclass sets the sizes and the constants through ``__init__`` and defines ``sample_step``
     (all agents at once) and the two tables (a law for every cell), which must agree.
 
+    Attributes:
+        state_names: what to call the local states in pictures; empty where their number says it.
+
     Args:
         n_agents: N >= 2.
         n_states: S.
@@ -64,6 +67,8 @@ class PopulationGame(ABC):
     Raises:
         UserError: sizes out of range.
     """
+
+    state_names: tuple[str, ...] = ()
 
     def __init__(
         self,

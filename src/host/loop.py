@@ -48,6 +48,8 @@ class Loop:
         try:
             self._test_when_due()
             self._save_when_due()
+            if self.runner.t_env == 0:  # where the run starts from, beside which the rest is read
+                self._log_when_due(progress, force=True)
             while self.runner.t_env < args.t_max:
                 self._epoch()
                 finished = self.runner.t_env >= args.t_max

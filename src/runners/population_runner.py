@@ -120,9 +120,12 @@ class PopulationRunner:
         self.train_returns = state["train_returns"]
 
     def artifacts(self) -> dict[str, np.ndarray]:
-        """Arrays worth keeping: the population under the first and the last policy tested, nu [H + 1, S]."""
+        """Arrays worth keeping: nu [H + 1, S] under the first and the last policy tested, the states' names."""
         kept = {"population_first": self.first_population, "population_last": self.last_population}
-        return {name: value.cpu().numpy() for name, value in kept.items() if value is not None}
+        arrays = {name: value.cpu().numpy() for name, value in kept.items() if value is not None}
+        if arrays and self.game.state_names:
+            arrays["state_names"] = np.array(self.game.state_names)
+        return arrays
 
     def close_env(self) -> None:
         """The end of a run."""

@@ -45,6 +45,7 @@ class Progress:
         """Print the recent statistics and the time left, where lines are wanted."""
         if self._mode == "lines":
             self._logger.print_recent_stats()
+        if self._mode == "lines" and t_env > self._start:
             self._logger.console_logger.info(
                 "t_env %d of %d, %s left", t_env, self._total, _clock(self._seconds_left(t_env))
             )

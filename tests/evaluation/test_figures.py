@@ -1,0 +1,62 @@
+"""The pictures of a run, from files written by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mf_pmd.evaluation import figures
+
+KEY = "test_mean_field_exploitability"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    metrics = {
+        KEY: {"steps": [0, 200, 400], "values": [1.5, None, 0.1], "timestamps": ["", "", ""]},
+        "test_return_mean": {"steps": [0, 400], "values": [10.0, {"value": 12.5}], "timestamps": ["", ""]},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    config = {"name": "mf_pmd", "seed": 3, "env_args": {"key": "a_sis", "n_agents": 50}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+@pytest.mark.parametrize("n_states", [2, 7])
+def test_both_pictures_are_drawn(folder, n_states):
+    nu = np.full((5, n_states), 1 / n_states)
+    np.savez(folder / "population.npz", population_first=nu, population_last=nu)
+    drawn = figures.draw(folder)
+    assert [picture.name for picture in drawn] == ["exploitability.png", "population.png"]
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in drawn)
+
+
+def test_a_run_without_a_population_has_one_picture(folder):
+    assert [picture.name for picture in figures.draw(folder)] == ["exploitability.png"]
+
+
+def test_an_empty_folder_has_none(tmp_path):
+    assert figures.draw(tmp_path) == []
+
+
+def test_curves_keep_their_gaps(folder):
+    metrics = figures.read_metrics(folder / "metrics.json")
+    steps, values = metrics[KEY]
+    assert steps.tolist() == [0, 200, 400]
+    assert np.isnan(values[1])
+    assert values[[0, 2]].tolist() == [1.5, 0.1]
+    assert metrics["test_return_mean"][1].tolist() == [10.0, 12.5]
+
+
+def test_the_title_says_what_was_run(folder):
+    assert figures.run_title(folder) == "mf_pmd on a_sis, N = 50, seed 3"
+
+
+def test_states_go_by_their_names(folder, monkeypatch):
+    seen = []
+    monkeypatch.setattr(figures, "draw_lines", lambda axes, panels, names: seen.extend(names))
+    nu = np.full((3, 2), 0.5)
+    figures.draw_population(
+        {"population_last": nu, "state_names": np.array(["well", "ill"])}, "", folder / "population.png"
+    )
+    assert seen == ["well", "ill"]
