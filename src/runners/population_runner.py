@@ -120,7 +120,7 @@ class PopulationRunner:
         self.train_returns = state["train_returns"]
 
     def artifacts(self) -> dict[str, np.ndarray]:
-        """Arrays worth keeping: nu [H + 1, S] under the first and the last policy tested, the states' names."""
+        """What is worth keeping: nu [H + 1, S] under the first and the last policy tested, state names."""
         kept = {"population_first": self.first_population, "population_last": self.last_population}
         arrays = {name: value.cpu().numpy() for name, value in kept.items() if value is not None}
         if arrays and self.game.state_names:
