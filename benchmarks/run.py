@@ -58,7 +58,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help=", ".join(BENCHMARKS),
     )
     add("--device", choices=("cpu", "cuda"), default="cpu")
-    add("--threads", type=int, nargs="+", default=[1, 2], help="of torch")
+    add("--threads", type=int, nargs="+", default=[1], help="of torch")
     add("--games", nargs="+", choices=GAMES, default=list(GAMES), metavar="GAME", help=", ".join(GAMES))
     add("--agents", type=int, default=1000, help="N of end_to_end, rollout, counting; targets are for 1000")
     add("--sizes", type=int, nargs="+", default=[100, 1000, 100_000], help="N of learner")
