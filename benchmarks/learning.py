@@ -4,7 +4,8 @@
                                   [--results results/learning] [with key=value ...]
 
 Runs ``src/main.py`` with default settings for each algorithm, game and seed, reads metrics.json, and
-prints the median and the worst of the seeds.
+prints the mean-field exploitability of the returned policy, median and worst of the seeds, and the
+median of its N-player exploitability.
 """
 
 import argparse
@@ -16,11 +17,23 @@ import time
 from pathlib import Path
 
 MAIN = Path(__file__).resolve().parents[1] / "src" / "main.py"
-KEY = "test_mean_field_exploitability_tail"
+MEAN_FIELD = "test_mean_field_exploitability_tail"
+N_PLAYER = ("test_exploitability_mean", "test_exploitability_max")
+HEAD = (
+    "algorithm",
+    "game",
+    "uniform",
+    "median",
+    "worst",
+    "worst of the last quarter",
+    "N-player mean",
+    "N-player max",
+    "median seconds",
+)
 
 
-def run(alg: str, env: str, seed: int, results: Path, words: list[str]) -> tuple[list[float], float]:
-    """Train once; returns the exploitabilities of the returned policy, test by test, and the seconds."""
+def run(alg: str, env: str, seed: int, results: Path, words: list[str]) -> tuple[dict[str, list], float]:
+    """Train once; returns the series of metrics.json and the seconds of the whole command."""
     folder = results / f"{alg}-{env}-{seed}-{time.time_ns()}"
     settings = [f"seed={seed}", "use_cuda=False", f"local_results_path={folder}", *words]
     command = [sys.executable, str(MAIN), f"--config={alg}", f"--env-config={env}", "with", *settings]
@@ -28,7 +41,8 @@ def run(alg: str, env: str, seed: int, results: Path, words: list[str]) -> tuple
     subprocess.run(command, check=True, capture_output=True)
     seconds = time.perf_counter() - start
     file = next(folder.glob("sacred/*/*/1/metrics.json"))
-    return json.loads(file.read_text(encoding="utf-8"))[KEY]["values"], seconds
+    metrics = json.loads(file.read_text(encoding="utf-8"))
+    return {key: series["values"] for key, series in metrics.items()}, seconds
 
 
 def main() -> None:
@@ -41,15 +55,16 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="with key=value")
     options = parser.parse_args()
     words = [word for word in options.words if word != "with"]
-    print("| algorithm | game | uniform | median | worst | worst of the last quarter | median seconds |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD), sep="\n")
     for alg in options.algs.split(","):
         for env in options.envs.split(","):
             seeds = range(1, options.seeds + 1)
             runs = [run(alg, env, seed, options.results, words) for seed in seeds]
-            last = [values[-1] for values, _ in runs]
-            late = max(max(values[-max(1, len(values) // 4) :]) for values, _ in runs)
-            cells = [runs[0][0][0], statistics.median(last), max(last), late]
+            curves = [series[MEAN_FIELD] for series, _ in runs]
+            last = [values[-1] for values in curves]
+            late = max(max(values[-max(1, len(values) // 4) :]) for values in curves)
+            cells = [curves[0][0], statistics.median(last), max(last), late]
+            cells += [statistics.median(series[key][-1] for series, _ in runs) for key in N_PLAYER]
             row = " | ".join(f"{value:.3f}" for value in cells)
             seconds = statistics.median(seconds for _, seconds in runs)
             print(f"| {alg} | {env} | {row} | {seconds:.1f} |", flush=True)

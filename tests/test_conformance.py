@@ -132,7 +132,7 @@ def test_every_key_of_an_algorithm_is_read():
 @pytest.mark.parametrize("env", [path.stem for path in ENVS])
 @pytest.mark.parametrize("alg", [path.stem for path in ALGS])
 def test_every_algorithm_plays_every_game(build, alg, env):
-    pieces = build(alg, env, "env_args.n_agents=6", "env_args.horizon=2")
+    pieces = build(alg, env, "env_args.n_agents=6", "env_args.horizon=2", "test_nepisode=10")
     learner, runner = pieces.learner, pieces.runner
     assert learner.supports_individual_rewards
     runner.run(test_mode=True)
@@ -140,6 +140,9 @@ def test_every_algorithm_plays_every_game(build, alg, env):
     expected = {"td_error_abs", "policy_entropy", "mirror_descent_kl", "step_size", "return_mean"}
     tests = {"return_mean", "mean_field_exploitability", "visited_share"}
     tests |= {f"mean_field_exploitability_{name}" for name in ("last", "average", "tail")}
+    ends = ("", "_lower", "_upper")
+    tests |= {f"exploitability_{kind}{end}" for kind in ("mean", "max") for end in ends}
+    tests.add("exploitability_too_weak")
     assert expected | {f"test_{name}" for name in tests} <= set(learner.logger.series)
     documented = (DOCS / "mf_pmd.md").read_text(encoding="utf-8").splitlines()
     for key in learner.logger.series:

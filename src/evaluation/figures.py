@@ -14,10 +14,14 @@ from matplotlib import pyplot as plt
 
 MEAN_FIELD = "test_mean_field_exploitability"
 EXPLOITABILITIES = {
-    MEAN_FIELD: ("as played in test mode", "black", "-"),
-    f"{MEAN_FIELD}_tail": ("tail: mean of the last half", "tab:blue", "-"),
-    f"{MEAN_FIELD}_average": ("average of all iterates", "tab:orange", "--"),
-    f"{MEAN_FIELD}_last": ("last iterate", "tab:green", ":"),
+    MEAN_FIELD: ("mean field, as played in test mode", "black", "-"),
+    f"{MEAN_FIELD}_tail": ("mean field, tail: mean of the last half", "tab:blue", "-"),
+    f"{MEAN_FIELD}_average": ("mean field, average of all iterates", "tab:orange", "--"),
+    f"{MEAN_FIELD}_last": ("mean field, last iterate", "tab:green", ":"),
+}
+N_PLAYER = {
+    "test_exploitability_max": ("N players, largest of the types", "tab:red", "--"),
+    "test_exploitability_mean": ("N players, mean over agents", "tab:purple", "-"),
 }
 RETURNS = {
     "return_mean": ("training", "tab:gray", "-"),
@@ -86,12 +90,12 @@ def draw_exploitability(metrics: dict[str, Curve], title: str, file: Path) -> Pa
     figure, (above, below) = plt.subplots(2, 1, figsize=(7, 6.4), sharex=True, height_ratios=(3, 2))
     above.set_title(title)
     plot_curves(above, metrics, EXPLOITABILITIES)
+    plot_curves(above, metrics, N_PLAYER)
+    shade_brackets(above, metrics)
     if above.lines:
-        first = above.lines[0].get_ydata()[0]
-        above.axhline(first, color="tab:red", linewidth=0.8, linestyle="-.", label="initial policy")
         above.set_yscale("log")
-        above.legend(fontsize=8)
-    above.set_ylabel("mean-field exploitability\n(reward summed over the horizon)")
+        above.legend(fontsize=7)
+    above.set_ylabel("exploitability\n(reward summed over the horizon)")
     plot_curves(below, metrics, RETURNS)
     if below.lines:
         below.legend(fontsize=8)
@@ -106,6 +110,15 @@ def plot_curves(axes: Any, metrics: dict[str, Curve], styles: dict[str, tuple[st
         if key in metrics:
             axes.plot(*metrics[key], color=colour, linestyle=line, linewidth=1.4, label=label)
     axes.grid(True, which="both", linewidth=0.3)
+
+
+def shade_brackets(axes: Any, metrics: dict[str, Curve]) -> None:
+    """The bracket of each N-player estimate."""
+    for key, (_, colour, _) in N_PLAYER.items():
+        ends = [metrics.get(f"{key}_{end}") for end in ("lower", "upper")]
+        if ends[0] is not None and ends[1] is not None:
+            (steps, lower), (_, upper) = ends[0], ends[1]
+            axes.fill_between(steps, np.maximum(lower, 1e-3), upper, color=colour, alpha=0.15, linewidth=0)
 
 
 def draw_population(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> Path:

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..functional.distributions import count_values
 from ..functional.exploitability import mean_field_exploitability
 from ..functional.mean_field import tabular_policy
 from ..games import PopulationGame
+from .deviations import DeviationScore
 
 
 class TestScore:
@@ -24,6 +24,7 @@ class TestScore:
         self.game = game
         shape = (game.horizon, game.n_states, game.n_actions)
         self.action_counts = torch.zeros(shape, dtype=torch.float64, device=game.device)
+        self.deviations = DeviationScore(game)
         self.populations = torch.zeros(
             game.horizon + 1, game.n_states, dtype=torch.float64, device=game.device
         )
@@ -35,9 +36,8 @@ class TestScore:
 
     def add_actions(self, t: int, states: Tensor, actions: Tensor) -> None:
         """Add what all agents did at step t: [B, N] int64 each."""
-        n_actions = self.game.n_actions
-        counts = count_values(states * n_actions + actions, self.game.n_states * n_actions).sum(0)
-        self.action_counts[t] += counts.reshape(self.game.n_states, n_actions)
+        counts = self.deviations.add_actions(t, states, actions)  # [B, S, A]
+        self.action_counts[t] += counts.sum(0)
 
     def add_returns(self, returns: Tensor) -> None:
         """Add the returns of all agents of B episodes, [B, N]."""
@@ -62,11 +62,12 @@ class TestScore:
         return (self.action_counts.sum(-1) > 0).double().mean().item()
 
     def exploitabilities(self, mac: Any) -> dict[str, float]:
-        """Mean-field exploitabilities (Yardim & He 2025, Def. 5), in reward units summed over the horizon.
+        """Exploitabilities, in reward units summed over the horizon.
 
-        ``mean_field_exploitability`` is that of the population-average policy that was seen to play;
-        controllers that tell their policies (``scored_policies``) get each of them scored exactly,
-        along its own flow, as ``mean_field_exploitability_<name>``.
+        ``mean_field_exploitability`` (Yardim & He 2025, Def. 5) is that of the population-average
+        policy that was seen to play; controllers that tell their policies (``scored_policies``) get
+        each of them scored exactly, along its own flow, as ``mean_field_exploitability_<name>``. The
+        N-player ones are ``DeviationScore``'s.
         """
         model = self.game.mean_field_model()
         policies = {"": tabular_policy(self.average_policy())}
@@ -76,4 +77,4 @@ class TestScore:
             f"mean_field_exploitability{suffix}": mean_field_exploitability(model, policy).item()
             for suffix, policy in policies.items()
         }
-        return scores | {"visited_share": self.visited_share()}
+        return scores | self.deviations.scores() | {"visited_share": self.visited_share()}
