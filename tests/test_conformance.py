@@ -122,11 +122,29 @@ def test_every_key_that_is_read_is_given():
     assert read <= given | SET_BY_THE_HOST | SET_BY_THE_RUNNER
 
 
+def strings_of(path):
+    """The string constants of a file that are a name: keys looked up through a variable stand there so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+            yield node.value
+
+
 def test_every_key_of_an_algorithm_is_read():
-    text = "\n".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
+    files = list(SOURCE.rglob("*.py"))
+    read = {key for path in files for key in (*keys_read(path), *strings_of(path))}
     for path in ALGS:
-        for key in load(path):
-            assert re.search(rf"\b{key}\b", text), key
+        assert set(load(path)) <= read, path
+
+
+def test_no_algorithm_narrows_the_type_of_a_default():
+    defaults = load(DEFAULT)
+    for path in [*ALGS, *ENVS]:
+        for key, value in load(path).items():
+            known = defaults.get(key)
+            if isinstance(known, (int, float)) and not isinstance(known, bool) and value is not None:
+                assert isinstance(value, (int, float)), (path, key)
+            if isinstance(known, float) or key == "grad_norm_clip":
+                assert isinstance(value, float), (path, key)
 
 
 @pytest.mark.parametrize("env", [path.stem for path in ENVS])

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from types import SimpleNamespace
 from typing import Any
 
@@ -100,7 +101,10 @@ def load(path: str | Path) -> Checkpoint:
         raise UserError(
             f"path={path}: holds no {POLICY_FILE}; name a mean-field run or its checkpoint models/TOKEN/T_ENV"
         )
-    saved = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise UserError(f"path={path}: {file} is damaged; take another checkpoint") from error
     policies = {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
     return Checkpoint(folder, saved["meta"]["game"], policies[saved["meta"]["output_policy"]], policies)
 

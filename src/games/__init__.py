@@ -34,7 +34,10 @@ def make(key: str, **env_args: object) -> PopulationGame:
     for name in env_args:
         if name not in parameters:
             hint = did_you_mean(name, parameters)
-            raise UserError(f"env_args.{name}={env_args[name]}: {key} has no such argument{hint}")
+            raise UserError(
+                f"env_args.{name}={env_args[name]}: {key} has no such argument{hint}; "
+                f"another game has its own yaml, --env-config={key}"
+            )
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in env_args]
     if missing:
         raise UserError(f"env_args.{missing[0]}: {key} needs it, see config/envs/{key}.yaml for its default")

@@ -1,7 +1,6 @@
 """What a population game is: batched, on one device, nothing per agent in Python."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,9 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_field import MeanFieldModel
+
+MOST_AGENTS = 10**8  # a single tensor [N] of any dtype then still fits the memory of a machine
+LONGEST_HORIZON = 10**6
 
 
 class SymmetryConstants(NamedTuple):
@@ -83,7 +85,9 @@ class PopulationGame(ABC):
         seed: int = 0,
     ) -> None:
         require(n_agents >= 2, "n_agents", n_agents, "a game needs at least 2 agents")
+        require(n_agents <= MOST_AGENTS, "n_agents", n_agents, f"at most {MOST_AGENTS:,} agents are followed")
         require(horizon >= 1, "horizon", horizon, "an episode needs at least 1 step")
+        require(horizon <= LONGEST_HORIZON, "horizon", horizon, f"at most {LONGEST_HORIZON:,} steps")
         self.n_agents = n_agents
         self.n_states = n_states
         self.n_actions = n_actions
@@ -187,6 +191,3 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
 def at_personal(weight: float, personal: Tensor, n_trailing: int) -> Tensor:
     """1 + weight * u with ``n_trailing`` axes of size one behind it, to broadcast over cells."""
     return (1.0 + weight * personal).reshape(*personal.shape, *(1,) * n_trailing)
-
-
-GameFactory = Callable[..., PopulationGame]

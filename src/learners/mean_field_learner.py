@@ -57,7 +57,8 @@ class MeanFieldLearner(ABC):
         for key, value in metrics.items():
             if not math.isfinite(value):
                 raise DivergenceError(
-                    f"{key}={value} at t_env={t_env}: training diverged; lower c_xi={self.args.c_xi} or lr"
+                    f"{key}={value} at t_env={t_env}: training diverged; "
+                    f"lower c_xi={self.args.c_xi} or lr={self.args.lr}"
                 )
         self.mac.record_iterate()
         self.epoch += 1
@@ -130,6 +131,11 @@ def check_settings(args: SimpleNamespace) -> None:
         raise UserError(
             f"common_reward=True: {args.name} learns from individual rewards, set common_reward=False"
         )
+    if args.gamma != 1:
+        raise UserError(f"gamma={args.gamma}: {args.name} sums rewards over the horizon, set gamma=1.0")
+    for key in ("add_value_last_step", "obs_agent_id", "obs_last_action"):
+        if getattr(args, key):
+            raise UserError(f"{key}=True: {args.name} cannot use it, set {key}=False")
     sizes = (args.batch_size_run, args.batch_size, args.buffer_size)
     if len(set(sizes)) > 1:
         raise UserError(

@@ -1,5 +1,6 @@
 """The population runner: whole batches of episodes of a population game, on its device."""
 
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,9 @@ from ..games.observations import observation_size, observe
 from .scoring import TestScore
 from .seeding import isolated_randomness
 from .speedometer import Speedometer
+
+BYTES_AN_AGENT_STEP = 16  # observation, action and reward, where they are smallest
+MOST_BYTES = 2**40  # on a device whose memory is not asked for
 
 
 class PopulationRunner:
@@ -54,6 +58,7 @@ class PopulationRunner:
         self.on_close = on_close
         self.batch_size: int = args.batch_size_run
         set_threads(args.population["threads"])
+        require_memory(args)
         self.game = make_game(args)
         self.observation_size = observation_size(args.observation, self.game.n_states)
         args.population_info = {
@@ -117,7 +122,7 @@ class PopulationRunner:
         self.t_env = state["t_env"]
         self.log_train_stats_t = state["log_train_stats_t"]
         self.first_population = state["first_population"]
-        self.train_returns = state["train_returns"]
+        self.train_returns = [returns.to(self.game.device) for returns in state["train_returns"]]
 
     def artifacts(self) -> dict[str, np.ndarray]:
         """What is worth keeping: nu [H + 1, S] under the first and the last policy tested, state names."""
@@ -228,6 +233,23 @@ def set_threads(threads: int) -> None:
         raise UserError(f"population.threads={threads}: must be 0 (as the host has it) or more")
     if threads:
         torch.set_num_threads(threads)
+
+
+def require_memory(args: SimpleNamespace) -> None:
+    """Refuse a batch that no machine of this size holds, before anything of it is made.
+
+    Raises:
+        UserError: naming what to lower.
+    """
+    env_args = args.env_args
+    agents, steps = env_args.get("n_agents", 0), env_args.get("horizon", 0)
+    needed = BYTES_AN_AGENT_STEP * args.batch_size_run * agents * (steps + 1)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if args.device == "cpu" else MOST_BYTES
+    if needed > there:
+        sizes = f"env_args.n_agents={agents}, env_args.horizon={steps}, batch_size_run={args.batch_size_run}"
+        raise UserError(
+            f"{sizes}: a batch needs {needed / 2**30:.0f} GiB of {there / 2**30:.0f}, lower one of them"
+        )
 
 
 def make_game(args: SimpleNamespace) -> PopulationGame:

@@ -255,7 +255,9 @@ def test_the_network_runs_on_rows_of_states_whatever_n_is(build, form):
     rows = {}
     for n_agents in (20, 2000):
         alg, own = FORMS[form]
-        pieces = build(alg, "a_sis", f"env_args.n_agents={n_agents}", "env_args.horizon=3", *own)
+        pieces = build(
+            alg, "a_sis", f"env_args.n_agents={n_agents}", "env_args.horizon=3", "test_nepisode=10", *own
+        )
         mac, seen = pieces.learner.mac, []
         layers = mac.agent.layers
         layers.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].shape))

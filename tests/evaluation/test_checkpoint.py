@@ -67,3 +67,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, path):
     with pytest.raises(UserError, match=r"path=.*name a mean-field run") as caught:
         mf_pmd.load(tmp_path / path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / "policy.th").write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match=r"policy.th is damaged"):
+        mf_pmd.load(tmp_path)

@@ -175,6 +175,9 @@ REFUSED = [
     (["c_xi=-1.0"], r"c_xi=-1.0: must be positive"),
     (["c_mix=-0.1"], r"c_mix=-0.1: must not be negative"),
     (["mix_offset=0.0"], r"mix_offset=0.0: must be positive"),
+    (["gamma=0.5"], r"gamma=0.5: .*set gamma=1.0"),
+    (["add_value_last_step=True"], r"add_value_last_step=True: .*set add_value_last_step=False"),
+    (["obs_agent_id=True"], r"obs_agent_id=True: .*set obs_agent_id=False"),
     (["observation=features"], r"observation=features: .*set observation=index"),
 ]
 ANYWHERE = [(alg, *case) for alg in ALGS for case in REFUSED]
@@ -187,7 +190,7 @@ ALONE = [
     ("mf_pmd", ["critic_steps=0"], r"critic_steps=0: must be at least 1"),
     ("mf_pmd", ["policy_steps=0"], r"policy_steps=0: must be at least 1"),
     ("mf_pmd", ["minibatch_episodes=0"], r"minibatch_episodes=0: must be at least 1"),
-    ("mf_pmd", ["hidden_dim=0"], r"hidden_dim=0: must be at least 1"),
+    ("mf_pmd", ["hidden_dim=0"], r"hidden_dim=0: (must be )?at least 1"),
     ("mf_pmd", ["lr=-0.1"], r"lr=-0.1"),
     ("mf_pmd", ["grad_norm_clip=-1"], r"grad_norm_clip=-1"),
     ("mf_pmd", ["agent=rnn"], r"agent=rnn: .*mean_field_network"),
@@ -277,7 +280,9 @@ def test_learning_after_counting_costs_the_same_for_any_number_of_agents(build, 
 
 
 def test_a_few_epochs_improve_the_policy(build, alg):
-    words = ["env_args.n_agents=500"] + (["critic_steps=100", "policy_steps=50"] if alg == "mf_pmd" else [])
+    words = ["env_args.n_agents=500", "test_nepisode=10"] + (
+        ["critic_steps=100", "policy_steps=50"] if alg == "mf_pmd" else []
+    )
     pieces = build(alg, "a_sis", *ALGS[alg], *words)
     scores = []
     for _ in range(5):

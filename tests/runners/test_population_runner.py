@@ -375,3 +375,15 @@ def test_a_missing_key_is_refused(make_runner):
         make_runner(Scripted(forward), env_args={"n_agents": 3})
     with pytest.raises(UserError, match=r"observation=pixels"):
         make_runner(Scripted(forward), observation="pixels")
+
+
+def test_a_batch_that_no_memory_holds_is_refused(make_runner):
+    with pytest.raises(UserError, match=r"env_args.n_agents=90000000, .*GiB.*lower one of them"):
+        make_runner(Scripted(forward), "env_args.n_agents=90000000", key="a_sis")
+
+
+def test_restored_returns_live_where_the_game_does(make_runner):
+    runner = make_runner(Scripted(forward))
+    state = runner.state_dict() | {"train_returns": [torch.ones(2)]}
+    runner.load_state_dict(state)
+    assert all(returns.device == runner.game.device for returns in runner.train_returns)
