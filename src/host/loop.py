@@ -61,6 +61,7 @@ class Loop:
             raise DivergenceError(f"{error}; {self.describe_checkpoint()}") from error
         finally:
             progress.close()
+        progress.summarise()
 
     def evaluate(self) -> None:
         """Tests alone, of what was loaded."""

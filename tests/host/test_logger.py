@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import wandb
+from tqdm import tqdm
 
 from mf_pmd.host import run
 from mf_pmd.host.utils.logger import Logger
-from mf_pmd.host.utils.progress import Progress
+from mf_pmd.host.utils.progress import BAR, Progress
 from mf_pmd.host.utils.wandb_sink import group_name
 
 
@@ -151,8 +152,7 @@ def test_progress_shows_exploitability_speed_and_time_left(quiet, capsys):
     progress.close()
     shown = capsys.readouterr().err
     assert "50%" in shown
-    assert "exploitability=0.250" in shown
-    assert "agent-steps/s=5,000,000" in shown
+    assert "expl 0.250, 5.0 M/s, 00:00 left" in shown
 
 
 def test_lines_come_without_a_terminal(quiet, capsys, caplog):
@@ -170,3 +170,36 @@ def test_the_console_takes_tensors(quiet):
     logger = Logger(quiet)
     logger.log_stat("a", SimpleNamespace(item=lambda: 3), 0)
     assert logger.latest("a") == 3.0
+
+
+@pytest.mark.parametrize("mode", ["bar", "lines", "none"])
+def test_a_finished_run_ends_with_first_and_last_exploitability(quiet, caplog, mode):
+    logger = Logger(quiet)
+    progress = Progress(mode, logger, start=0, total=100)
+    logger.log_stat("test_mean_field_exploitability", 1.495, 0)
+    logger.log_stat("agent_steps_per_second", 1.26e6, 0)
+    progress.summarise()
+    logger.log_stat("test_mean_field_exploitability", 0.11, 100)
+    progress.close()
+    progress.summarise()
+    once = "1.3 M agent-steps/s"
+    expected = [once, f"test_mean_field_exploitability 1.495 -> 0.110, {once}"]
+    assert caplog.messages == ([] if mode == "none" else expected)
+
+
+def test_the_bar_fits_80_columns(quiet):
+    logger = Logger(quiet)
+    logger.log_stat("test_mean_field_exploitability", 0.1342, 0)
+    logger.log_stat("agent_steps_per_second", 999.9e6, 0)
+    figures = {"n": 10**7 - 1, "total": 10**7, "elapsed": 7e3, "ncols": 80, "bar_format": BAR}
+    line = tqdm.format_meter(**figures, postfix=Progress("none", logger, start=0, total=1)._figures())
+    assert len(line) <= 80
+    assert line.endswith("expl 0.134, 999.9 M/s, 00:00 left")
+
+
+def test_a_terminal_without_a_size_gets_lines(quiet, monkeypatch, capsys):
+    monkeypatch.setattr("mf_pmd.host.utils.progress._has_no_columns", lambda: True)
+    progress = Progress("bar", Logger(quiet), start=0, total=100)
+    progress.update(50)
+    progress.close()
+    assert capsys.readouterr().err == ""

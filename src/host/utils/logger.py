@@ -39,8 +39,8 @@ def console_logger() -> logging.Logger:
 class Logger:
     """Takes every statistic of a run and hands it on.
 
-    Only the last value of a key is kept here, for the console. A value that is not finite is stored as null,
-    for ``metrics.json`` to remain JSON, and reported once a key.
+    Only the first and the last value of a key are kept here, for the console. A value that is not finite is
+    stored as null, for ``metrics.json`` to remain JSON, and reported once a key.
 
     Args:
         console: receives the lines; the contract's name for it is ``console_logger``.
@@ -49,6 +49,7 @@ class Logger:
     def __init__(self, console: logging.Logger):
         self.console_logger = console
         self.stats: dict[str, tuple[int, float]] = {}
+        self._first: dict[str, tuple[int, float]] = {}
         self._run: Any = None
         self._info: dict[str, Any] = {}
         self._wandb: WandbSink | None = None
@@ -89,6 +90,7 @@ class Logger:
             self._not_finite.add(key)
             self.console_logger.warning("%s is %s at t_env %d; stored as null", key, number, t)
         self.stats[key] = (t, number)
+        self._first.setdefault(key, (t, number))
         stored = number if math.isfinite(number) else None
         if self._run is not None and to_sacred:
             self._info.setdefault(f"{key}_T", []).append(t)
@@ -106,6 +108,12 @@ class Logger:
     def latest(self, key: str) -> float | None:
         """The last value of a key, or None."""
         return self.stats[key][1] if key in self.stats else None
+
+    def first(self, key: str) -> float | None:
+        """The first value of a key, or None if there is no later one."""
+        if key not in self.stats or self.stats[key][0] == self._first[key][0]:
+            return None
+        return self._first[key][1]
 
     def print_recent_stats(self) -> None:
         """One block of lines: the last value of every key. The key ``episode`` must be there."""
