@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
+import os
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +31,11 @@ AT_LEAST_ONE = (
     "test_interval",
     "log_interval",
     "save_model_interval",
+    "learner_log_interval",
+    "runner_log_interval",
+    "hidden_dim",
 )
+THREADS_A_CPU = 4  # more of them than this is a slip, and many more crash torch
 
 
 @dataclass
@@ -51,15 +57,23 @@ class Pieces:
 def check_config(config: dict[str, Any]) -> None:
     """Raise a UserError for settings that no run can serve."""
     for key in AT_LEAST_ONE:
-        if config[key] < 1:
+        if key in config and config[key] < 1:
             raise UserError(f"{key}={config[key]}: at least 1 is needed")
+    largest = {"threads": THREADS_A_CPU * (os.cpu_count() or 1), "gamma": 1, "load_step": math.inf}
+    for key, upper in largest.items():
+        if not 0 <= config[key] <= upper:
+            needed = "0 or more" if upper == math.inf else f"a value from 0 to {upper}"
+            raise UserError(f"{key}={config[key]}: {needed} is needed")
+    if not config["local_results_path"]:
+        raise UserError("local_results_path is empty: name the folder of everything a run writes")
     for key in ("batch_size", "batch_size_run"):
         if config[key] > config["buffer_size"]:
             raise UserError(
                 f"{key}={config[key]}: no more than buffer_size={config['buffer_size']} episodes are kept"
             )
-    if (config["evaluate"] or config["save_replay"]) and not config["checkpoint_path"]:
-        raise UserError("evaluate=True: checkpoint_path is empty; name the checkpoint to evaluate")
+    for key in ("evaluate", "save_replay"):
+        if config[key] and not config["checkpoint_path"]:
+            raise UserError(f"{key}=True: checkpoint_path is empty; name the checkpoint to evaluate")
     for key in ("env", "name", "learner"):
         if not config.get(key):
             raise UserError(f"{key} is missing: the yaml of the algorithm or of the environment must set it")

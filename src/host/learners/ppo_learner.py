@@ -59,6 +59,7 @@ class PPOLearner:
     def __init__(self, mac: Any, scheme: Scheme, logger: Any, args: SimpleNamespace):
         if args.agent_output_type != "pi_logits":
             raise UserError(f"agent_output_type={args.agent_output_type}: ppo_learner needs pi_logits")
+        check_settings(args)
         self.args = args
         self.mac = mac
         self.logger = logger
@@ -244,6 +245,23 @@ class PPOLearner:
         with torch.no_grad():
             for target, parameter in zip(self.target_critic.parameters(), self.critic_params, strict=True):
                 target.lerp_(parameter, setting)
+
+
+def check_settings(args: SimpleNamespace) -> None:
+    """Refuse what PPO cannot learn with.
+
+    Raises:
+        UserError: with key, value and remedy.
+    """
+    for key in ("epochs", "q_nstep", "hidden_dim"):
+        if not getattr(args, key) >= 1:
+            raise UserError(f"{key}={getattr(args, key)}: at least 1 is needed")
+    for key in ("lr", "grad_norm_clip", "eps_clip", "target_update_interval_or_tau"):
+        if not getattr(args, key) > 0:
+            raise UserError(f"{key}={getattr(args, key)}: must be positive")
+    for key in ("gamma", "gae_lambda"):
+        if not 0 <= getattr(args, key) <= 1:
+            raise UserError(f"{key}={getattr(args, key)}: a value from 0 to 1 is needed")
 
 
 def _load(path: str, name: str) -> Any:
