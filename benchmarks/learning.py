@@ -1,6 +1,7 @@
 """How far from an equilibrium the learnt policy is: every row of the table in docs/mf_pmd.md.
 
-    python benchmarks/learning.py [--seeds 5] [--algs mf_pmd,mf_pmd_tabular] [--envs a_sis,a_rps,a_beach]
+    python benchmarks/learning.py [--seeds 5] [--first-seed 1] [--algs mf_pmd,mf_pmd_tabular]
+                                  [--envs a_sis,a_rps,a_beach]
                                   [--results results/learning] [with key=value ...]
 
 Runs ``src/main.py`` with default settings for each algorithm, game and seed, reads metrics.json, and
@@ -48,7 +49,8 @@ def run(alg: str, env: str, seed: int, results: Path, words: list[str]) -> tuple
 def main() -> None:
     """Run the grid and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--algs", default="mf_pmd_tabular,mf_pmd")
     parser.add_argument("--envs", default="a_sis,a_rps,a_beach")
     parser.add_argument("--results", type=Path, default=Path("results/learning"))
@@ -58,7 +60,7 @@ def main() -> None:
     print(f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD), sep="\n")
     for alg in options.algs.split(","):
         for env in options.envs.split(","):
-            seeds = range(1, options.seeds + 1)
+            seeds = range(options.first_seed, options.first_seed + options.seeds)
             runs = [run(alg, env, seed, options.results, words) for seed in seeds]
             curves = [series[MEAN_FIELD] for series, _ in runs]
             last = [values[-1] for values in curves]
