@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import DivergenceError
+from ..errors import UserError
 from .assembly import Pieces
 from .components.episode_batch import EpisodeBatch
 from .utils.checkpoints import save_checkpoint
@@ -41,7 +41,8 @@ class Loop:
         """Until ``t_max``: a test and a checkpoint at the start, at every interval, and at the end.
 
         Raises:
-            DivergenceError: with the last good checkpoint in its message.
+            DivergenceError: a learner met a value that is not finite.
+            UserError: a checkpoint cannot be written. Both name the last good checkpoint.
         """
         args = self.args
         progress = Progress(args.progress, self.logger, start=self.runner.t_env, total=args.t_max)
@@ -57,8 +58,8 @@ class Loop:
                 self._save_when_due(force=finished)
                 self._log_when_due(progress, force=finished)
                 progress.update(self.runner.t_env)
-        except DivergenceError as error:
-            raise DivergenceError(f"{error}; {self.describe_checkpoint()}") from error
+        except UserError as error:
+            raise type(error)(f"{error}; {self.describe_checkpoint()}") from error
         finally:
             progress.close()
         progress.summarise()

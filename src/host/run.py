@@ -27,6 +27,7 @@ from .utils.logger import Logger, console_logger
 from .utils.random_states import random_states, restore_random_states, seed_everything
 
 Finish = Callable[[Path], None]
+ARTIFACTS = "population.npz"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
 
     Args:
         config: plain nested settings, as `load_config` gives them.
-        finish: called with the results folder after the run; what it raises is a warning.
+        finish: called with the results folder after the run, even one that failed or was interrupted; what
+            it raises is a warning.
 
     Raises:
         UserError: settings that cannot be served, an unusable checkpoint or results folder.
@@ -75,17 +77,19 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
     _require_writable(results, config["local_results_path"])
     if drawn:
         console.info("seed=%d (drawn)", config["seed"])
+    experiment, observer = _experiment(config, results)
     try:
-        results_dir = _run_under_sacred(loop, results)
+        _run_under_sacred(loop, experiment, observer, results)
     except KeyboardInterrupt:
         console.warning("interrupted at t_env %d; %s", pieces.runner.t_env, loop.describe_checkpoint())
         raise
     finally:
         pieces.runner.close_env()
-    if finish is not None:
-        _call_finish(finish, results_dir, console)
-    console.info("results: %s", results_dir)
-    return RunResult(results_dir, loop.models_dir, loop.checkpoint, pieces.runner.t_env)
+        if observer.dir is not None:  # the run has started: what there is of it is worth its pictures
+            if finish is not None:
+                _call_finish(finish, Path(observer.dir), console)
+            console.info("results: %s", observer.dir)
+    return RunResult(Path(observer.dir), loop.models_dir, loop.checkpoint, pieces.runner.t_env)
 
 
 def _assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
@@ -96,7 +100,8 @@ def _assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
         if error.obj is not args:
             raise
         raise UserError(
-            f"{error.name} is missing: the yaml of the algorithm or of the environment must set it"
+            f"{error.name} is missing: the yaml of the algorithm or of the environment must set it, or "
+            f"learner={args.learner} and mac={args.mac} do not belong together"
         ) from error
 
 
@@ -135,7 +140,7 @@ def _restore(loop: Loop) -> None:
     if not args.checkpoint_path:
         return
     folder = find_checkpoint(args.checkpoint_path, args.load_step)
-    loop.load_state_dict(load_checkpoint(folder, loop.learner.load_models))
+    loop.load_state_dict(load_checkpoint(folder, loop.learner.load_models, name=args.name))
     loop.checkpoint = folder
     loop.logger.console_logger.info("loaded %s", folder)
     if not args.evaluate and not args.save_replay and loop.runner.t_env >= args.t_max:
@@ -144,27 +149,24 @@ def _restore(loop: Loop) -> None:
         )
 
 
-def _run_under_sacred(loop: Loop, results: Path) -> Path:
-    """Run the loop as a sacred experiment and return its folder."""
-    experiment, observer = _experiment(loop.config, results)
+def _run_under_sacred(loop: Loop, experiment: Any, observer: Any, results: Path) -> None:
+    """Run the loop as a sacred experiment."""
     states = random_states()
 
     @experiment.main
     def main(_run: Any) -> None:
         restore_random_states(states)  # sacred has seeded them once more
-        results_dir = Path(observer.dir)
         _setup_logger(loop, _run, results)
         try:
             if loop.args.evaluate or loop.args.save_replay:
                 loop.evaluate()
             else:
                 loop.train()
-            _save_artifacts(loop.runner, results_dir)
         finally:
+            _save_artifacts(loop.runner, Path(observer.dir), loop.logger.console_logger)
             loop.logger.finish()
 
     experiment.run()
-    return Path(observer.dir)
 
 
 def _experiment(config: dict[str, Any], results: Path) -> tuple[Any, Any]:
@@ -203,15 +205,19 @@ def _setup_logger(loop: Loop, run: Any, results: Path) -> None:
         logger.setup_wandb(loop.config, results)
 
 
-def _save_artifacts(runner: Any, results_dir: Path) -> None:
-    """Arrays that the runner wants to keep, as ``population.npz``."""
-    arrays = runner.artifacts() if hasattr(runner, "artifacts") else {}
-    if arrays:
-        np.savez_compressed(results_dir / "population.npz", **arrays)
+def _save_artifacts(runner: Any, results_dir: Path, console: logging.Logger) -> None:
+    """Arrays that the runner wants to keep, as ``population.npz``; a failure is a warning."""
+    try:
+        arrays = runner.artifacts() if hasattr(runner, "artifacts") else {}
+        if arrays:
+            np.savez_compressed(results_dir / ARTIFACTS, **arrays)
+    except Exception as error:
+        (results_dir / ARTIFACTS).unlink(missing_ok=True)  # half of it would be read as damaged
+        console.warning("%s could not be written (%r)", ARTIFACTS, error)
 
 
 def _call_finish(finish: Finish, results_dir: Path, console: logging.Logger) -> None:
     try:
         finish(results_dir)
     except Exception as error:
-        console.warning("the results are complete, their pictures are not (%s)", repr(error))
+        console.warning("the results are kept, their pictures are not complete (%r)", error)

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from mf_pmd.errors import DivergenceError, UserError
 from mf_pmd.host import learners, run
 from mf_pmd.host.learners.ppo_learner import PPOLearner
+from mf_pmd.host.modules import critics
+from mf_pmd.host.modules.critics.ac_critic import ACCritic
 from mf_pmd.host.runners.episode_runner import EpisodeRunner
 
 EPOCHS = "episode_limit=4", "early=4"  # every episode has four steps, so an epoch of ten has forty
@@ -151,7 +154,15 @@ def test_load_step_takes_the_nearest(toy_config):
     assert read(result.results_dir / "metrics.json")["test_return_mean"]["steps"] == [80]
 
 
-def test_checkpoints_of_other_games_and_damaged_ones_are_refused(toy_config):
+class WiderCritic(ACCritic):
+    """A critic of another form under the same settings."""
+
+    def __init__(self, scheme, args):
+        super().__init__(scheme, SimpleNamespace(**{**vars(args), "hidden_dim": args.hidden_dim + 1}))
+
+
+def test_checkpoints_of_other_games_and_damaged_ones_are_refused(toy_config, monkeypatch):
+    monkeypatch.setitem(critics.REGISTRY, "wider_critic", WiderCritic)
     trained = run.train(toy_config("t_max=40"))
     path = f"checkpoint_path={trained.checkpoint}"
     for word in ("env_args.n_buttons=3", "env_args.episode_limit=7", "env_args.key=other"):
@@ -159,13 +170,24 @@ def test_checkpoints_of_other_games_and_damaged_ones_are_refused(toy_config):
             run.train(toy_config(path, word, "t_max=400"))
     with pytest.raises(UserError, match="t_max=40"):
         run.train(toy_config(path, "t_max=40"))
-    with pytest.raises(UserError, match="not a whole checkpoint of these settings"):
-        run.train(toy_config(path, "hidden_dim=8", "t_max=400"))
-    (trained.checkpoint / "critic.th").write_bytes(b"half")
-    with pytest.raises(UserError, match="not a whole checkpoint"):
-        run.train(toy_config(path, "t_max=400"))
+    for word, match in {
+        "hidden_dim=8": "hidden_dim is 16 there and 8 here",
+        "use_rnn=False": "use_rnn is True there and False here",
+        "obs_agent_id=True": "obs_agent_id is False there and True here",
+        "obs_last_action=True": "obs_last_action is False there and True here",
+        "name=mappo": "name is ippo there and mappo here",
+        "critic_type=wider_critic": "it was made with other settings",
+    }.items():
+        with pytest.raises(UserError, match=match):
+            run.train(toy_config(path, word, "t_max=400"))
+    for file in ("critic.th", "host.th", "config.json"):
+        whole = (trained.checkpoint / file).read_bytes()
+        (trained.checkpoint / file).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(UserError, match=rf"{file} is damaged; take another checkpoint$"):
+            run.train(toy_config(path, "t_max=400"))
+        (trained.checkpoint / file).write_bytes(whole)
     (trained.checkpoint / "critic.th").unlink()
-    with pytest.raises(UserError, match="not a whole checkpoint"):
+    with pytest.raises(UserError, match=r"critic.th is missing; take another checkpoint$"):
         run.train(toy_config(path, "t_max=400"))
     with pytest.raises(UserError, match="no such folder"):
         run.train(toy_config("checkpoint_path=/nowhere/at/all"))
@@ -179,6 +201,16 @@ def test_another_number_of_agents_is_welcome(toy_config):
     assert run.train(toy_config(*words)).t_env == trained.t_env
 
 
+def draw(results_dir):
+    """A picture of what there is: the metrics must be there by then."""
+    assert (results_dir / "metrics.json").is_file()
+    (results_dir / "exploitability.png").touch()
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 class DivergingLearner(PPOLearner):
     """Its loss is NaN from the third batch on."""
 
@@ -190,8 +222,12 @@ class DivergingLearner(PPOLearner):
 
 def test_a_nan_stops_the_run_and_keeps_the_last_checkpoint(toy_config, monkeypatch, tmp_path):
     monkeypatch.setitem(learners.REGISTRY, "ppo_learner", DivergingLearner)
+    monkeypatch.setattr(EpisodeRunner, "artifacts", lambda self: {"flow": np.arange(3)}, raising=False)
     with pytest.raises(DivergenceError, match=r"critic_loss=nan.*last good checkpoint is .*/80") as caught:
-        run.train(toy_config(*fixed_length("t_max=400", "save_model_interval=40")))
+        run.train(toy_config(*fixed_length("t_max=400", "save_model_interval=40")), finish=draw)
+    assert {"exploitability.png", "population.npz"} <= names(
+        tmp_path / "out" / "sacred" / "ippo" / "toy" / "1"
+    )
     assert "\n" not in str(caught.value)
     (checkpoint,) = (tmp_path / "out" / "models").glob("*/80")
     assert all(tensor.isfinite().all() for tensor in weights(checkpoint).values())
@@ -246,7 +282,7 @@ def test_an_unwritable_folder_is_refused_before_anything_starts(toy_config, tmp_
 def test_a_setting_that_no_file_gives_is_named(toy_config, tmp_path):
     config = toy_config()
     del config["hidden_dim"]
-    with pytest.raises(UserError, match="hidden_dim is missing"):
+    with pytest.raises(UserError, match=r"hidden_dim is missing.*learner=ppo_learner and mac=basic_mac"):
         run.train(config)
     assert not (tmp_path / "out").exists()
 
@@ -276,9 +312,38 @@ def test_interrupting_names_the_last_checkpoint(toy_config, monkeypatch, console
 
     monkeypatch.setattr(PPOLearner, "train", train)
     with pytest.raises(KeyboardInterrupt):
-        run.train(toy_config("t_max=40"))
+        run.train(toy_config("t_max=40"), finish=draw)
+    assert "exploitability.png" in names(tmp_path / "out" / "sacred" / "ippo" / "toy" / "1")
     assert "the last good checkpoint is" in console.text
     assert read(tmp_path / "out" / "sacred" / "ippo" / "toy" / "1" / "run.json")["status"] == "INTERRUPTED"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("enforce fail")])
+def test_a_full_disk_names_the_folder_and_the_last_checkpoint(toy_config, monkeypatch, tmp_path, error):
+    save = PPOLearner.save_models
+
+    def save_models(self, path):
+        save(self, path)
+        if self.training_steps == 2:
+            raise error
+
+    monkeypatch.setattr(PPOLearner, "save_models", save_models)
+    match = r"models/.*/80: .*cannot be written.*local_results_path.*last good checkpoint is .*/40$"
+    with pytest.raises(UserError, match=match) as caught:
+        run.train(toy_config(*fixed_length("t_max=400", "save_model_interval=40")))
+    assert "enforce" not in str(caught.value)
+    assert names(next((tmp_path / "out" / "models").iterdir())) == {"0", "40"}
+
+
+def test_failing_artifacts_mask_nothing(toy_config, monkeypatch, console):
+    def artifacts(self):
+        raise ValueError("nothing played")
+
+    monkeypatch.setattr(EpisodeRunner, "artifacts", artifacts, raising=False)
+    monkeypatch.setitem(learners.REGISTRY, "ppo_learner", DivergingLearner)
+    with pytest.raises(DivergenceError, match="critic_loss=nan"):
+        run.train(toy_config("t_max=400"))
+    assert "population.npz could not be written" in console.text
 
 
 def test_artifacts_of_the_runner_are_kept(toy_config, monkeypatch):

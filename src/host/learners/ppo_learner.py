@@ -109,7 +109,7 @@ class PPOLearner:
         torch.save(self.critic_optimiser.state_dict(), f"{path}/critic_opt.th")
         torch.save(
             {
-                "game": self._game(),
+                **self._shared(),
                 "training_steps": self.training_steps,
                 "last_target_update": self.last_target_update,
                 "log_stats_t": self.log_stats_t,
@@ -123,15 +123,19 @@ class PPOLearner:
         """Restore everything that :meth:`save_models` wrote.
 
         Raises:
-            UserError: the checkpoint is of another game.
+            UserError: the checkpoint is of another game, or of networks of another form.
         """
         state = _load(path, "learner")
-        for key, value in self._game().items():
-            if state["game"][key] != value:
-                raise UserError(
-                    f"checkpoint_path={path}: {key} is {state['game'][key]} there and {value} here; "
-                    "take a checkpoint of the same game"
-                )
+        for part, remedy in (
+            ("game", "take a checkpoint of the same game"),
+            ("settings", "take the same setting, or another checkpoint"),
+        ):
+            for key, value in self._shared()[part].items():
+                there = state[part][key]
+                if there != value:
+                    raise UserError(
+                        f"checkpoint_path={path}: {key} is {there} there and {value} here; {remedy}"
+                    )
         self.mac.load_models(path)
         self.critic.load_state_dict(_load(path, "critic"))
         self.target_critic.load_state_dict(_load(path, "target_critic"))
@@ -143,15 +147,17 @@ class PPOLearner:
         self.reward_stats.load_state_dict(state["reward_stats"])
         self.return_stats.load_state_dict(state["return_stats"])
 
-    def _game(self) -> dict[str, Any]:
-        """What two games must share for the networks to carry over; the number of agents may differ."""
+    def _shared(self) -> dict[str, dict[str, Any]]:
+        """What two runs must share for the networks to carry over; the number of agents may differ."""
         env_args = self.args.env_args
-        return {
+        game = {
             "game": env_args.get("map_name") or env_args.get("key") or self.args.env,
             "obs_shape": self.obs_size,
             "n_actions": self.args.n_actions,
             "episode_limit": self.args.episode_limit,
         }
+        settings = ("name", "hidden_dim", "use_rnn", "obs_agent_id", "obs_last_action")
+        return {"game": game, "settings": {key: getattr(self.args, key) for key in settings}}
 
     @torch.no_grad()
     def _targets(self, batch: EpisodeBatch) -> Targets:

@@ -36,8 +36,24 @@ def save_checkpoint(
         save_models: the learner's, which is given the path.
         host_state: the host's part: counters, random states, runner, buffer.
         config: the configuration of the run, plain values.
+
+    Raises:
+        UserError: the disk is full, say; nothing of the new checkpoint is left.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _write(folder, save_models=save_models, host_state=host_state, config=config)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "writing failed"
+        raise UserError(
+            f"{folder}: the checkpoint cannot be written ({reason}); make room there, name another "
+            "local_results_path, or set save_model=False"
+        ) from error
+
+
+def _write(
+    folder: Path, *, save_models: Callable[[str], None], host_state: dict[str, Any], config: dict[str, Any]
+) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         save_models(str(partial))
@@ -74,19 +90,47 @@ def find_checkpoint(path: str, load_step: int = 0) -> Path:
     return folder / str(step)
 
 
-def load_checkpoint(folder: Path, load_models: Callable[[str], None]) -> dict[str, Any]:
+def load_checkpoint(folder: Path, load_models: Callable[[str], None], *, name: str) -> dict[str, Any]:
     """Restore the learner from a checkpoint and return the host's part.
 
+    Args:
+        folder: as :func:`find_checkpoint` gives it.
+        load_models: the learner's, which is given the path.
+        name: of the algorithm here, which must be the checkpoint's.
+
     Raises:
-        UserError: a file of it is missing or damaged, or the learner refuses it.
+        UserError: it is another algorithm's, a file of it is missing or damaged, or the learner refuses it.
     """
     try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if config["name"] != name:
+            raise UserError(
+                f"checkpoint_path={folder}: name is {config['name']} there and {name} here; "
+                f"take a checkpoint of {name}, or --config={config['name']}"
+            )
         host_state = torch.load(folder / HOST_FILE, map_location="cpu", weights_only=True)
         load_models(str(folder))
     except UNREADABLE as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"checkpoint_path={folder}: not a whole checkpoint of these settings ({reason[0]}); "
-            "take another one, or the settings it was trained with"
-        ) from error
+        raise UserError(f"checkpoint_path={folder}: {_diagnosis(folder, error)}") from error
     return host_state
+
+
+def _diagnosis(folder: Path, error: Exception) -> str:
+    """Which file of a checkpoint is to blame, and the remedy."""
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"{Path(error.filename).name} is missing; take another checkpoint"
+    damaged = [path.name for path in (folder / CONFIG_FILE, *sorted(folder.glob("*.th"))) if _damaged(path)]
+    if damaged:
+        return f"{damaged[0]} is damaged; take another checkpoint"
+    return f"it was made with other settings; take another one, or the settings in its {CONFIG_FILE}"
+
+
+def _damaged(path: Path) -> bool:
+    try:
+        if path.name == CONFIG_FILE:
+            json.loads(path.read_text(encoding="utf-8"))["name"]
+        else:
+            torch.load(path, map_location="cpu", weights_only=True)
+    except (*UNREADABLE, TypeError):
+        return True
+    return False
