@@ -62,6 +62,16 @@ def test_main_is_train(tmp_path):
     assert (tmp_path / "sacred" / "ippo" / "a_sis" / "1" / "metrics.json").is_file()
 
 
+def test_main_without_the_package_is_one_line():
+    main = str(Path(cli.__file__).parent / "main.py")
+    finished = subprocess.run(
+        [sys.executable, "-S", "-E", main, *GAME], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 2
+    assert finished.stderr.count("\n") == 1
+    assert "mf_pmd is not installed for this Python: run make setup" in finished.stderr
+
+
 MISTAKES = {
     "no verb": ([], "VERB"),
     "unknown verb": (["trian"], "trian"),
