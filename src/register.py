@@ -38,19 +38,21 @@ def register(host: HostAPI) -> None:
     """
     extras: dict[str, Any] = {"episode_batch": host.EpisodeBatch, "on_close": host.on_close}
     bound = {name: partial(runner, **extras) for name, runner in runners.REGISTRY.items()}
-    for kind, registry, ours in (
+    parts = (
         ("learner", host.learners, learners.REGISTRY),
         ("controller", host.controllers, controllers.REGISTRY),
         ("agent", host.agents, agents.REGISTRY),
         ("critic", host.critics, critics.REGISTRY),
         ("runner", host.runners, bound),
         ("environment", host.envs, envs.REGISTRY),
-    ):
+    )
+    for kind, registry, ours in parts:
         for name, piece in ours.items():
             taken = registry.get(name)
             if taken is not None and origin(taken) is not origin(piece):
                 raise ValueError(f"the host already has a {kind} named {name}")
-            registry[name] = piece
+    for _, registry, ours in parts:
+        registry.update(ours)
 
 
 def origin(piece: Any) -> Any:
