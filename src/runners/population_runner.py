@@ -72,6 +72,7 @@ class PopulationRunner:
         self.score = TestScore(self.game)
         self.first_population: Tensor | None = None
         self.last_population: Tensor | None = None
+        self.last_policy: Tensor | None = None
         self.train_returns: list[Tensor] = []
         self.speedometer = Speedometer()
 
@@ -125,8 +126,17 @@ class PopulationRunner:
         self.train_returns = [returns.to(self.game.device) for returns in state["train_returns"]]
 
     def artifacts(self) -> dict[str, np.ndarray]:
-        """What is worth keeping: nu [H + 1, S] under the first and the last policy tested, state names."""
-        kept = {"population_first": self.first_population, "population_last": self.last_population}
+        """What is worth keeping of the tests, by name.
+
+        ``population_first`` and ``population_last``, nu [H + 1, S] under the first and the last policy
+        tested; ``policy_last`` [H, S, A], what the agents did on average under the last, uniform where
+        nobody was; ``state_names`` [S].
+        """
+        kept = {
+            "population_first": self.first_population,
+            "population_last": self.last_population,
+            "policy_last": self.last_policy,
+        }
         arrays = {name: value.cpu().numpy() for name, value in kept.items() if value is not None}
         if arrays and self.game.state_names:
             arrays["state_names"] = np.array(self.game.state_names)
@@ -210,6 +220,7 @@ class PopulationRunner:
         for key, value in self.score.exploitabilities(self.mac).items():
             self.logger.log_stat(f"test_{key}", value, self.t_env)
         self.last_population = self.score.population()
+        self.last_policy = self.score.average_policy()
         if self.first_population is None:
             self.first_population = self.last_population
         self.score, self.test_count = TestScore(self.game), 0

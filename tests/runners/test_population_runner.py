@@ -326,6 +326,8 @@ def test_artifacts_are_the_first_and_the_last_population(make_runner):
     flow = np.stack([(np.array(SEATS) == k).mean(1) for k in range(3)], 1)
     assert np.allclose(kept["population_first"], flow)
     assert np.allclose(kept["population_last"], flow[0])
+    assert kept["policy_last"].shape[2] > 1
+    assert np.array_equal(kept["policy_last"][:, :, 0], np.ones((4, 3)))  # now they all sit still
 
 
 def test_on_close_is_told(make_runner):
