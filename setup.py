@@ -23,6 +23,12 @@ def read_description() -> str:
     return readme.read_text(encoding="utf-8") if readme.is_file() else ""
 
 
+# The bootstrap of rliable (Agarwal et al. 2021) is a thin layer over arch, which is kept up. rliable 1.2.0
+# itself is archived, asks for arch<8, which pandas 3 breaks, and draws from numpy's global generator
+# whatever random_state it is given.
+COMPARE = ["arch>=8.0"]
+
+
 setup(
     name="mf-pmd",
     version=read_version(),
@@ -48,7 +54,10 @@ setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard>=2.16"],
+        "compare": COMPARE,
         "dev": [
+            *COMPARE,
+            "mfglib==0.3.0",  # closed forms that the tests hold ours against
             "pytest>=8.2",
             "hypothesis>=6.100",
             "scipy>=1.12",
