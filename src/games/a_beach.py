@@ -24,7 +24,7 @@ class ABeach(PopulationGame):
         noise: p, mean probability of being blown.
         eps: spread of those probabilities, eps <= p <= 1 - eps.
         eps_beta: spread of the aversion to crowds, 0 .. 1.
-        device, seed: see PopulationGame.
+        population, device, seed: see PopulationGame.
 
     Raises:
         UserError: a size, a weight or a spread out of range.
@@ -43,6 +43,7 @@ class ABeach(PopulationGame):
         noise: float,
         eps: float,
         eps_beta: float,
+        population: str,
         device: str | torch.device = "cpu",
         seed: int = 0,
     ) -> None:
@@ -72,6 +73,7 @@ class ABeach(PopulationGame):
             horizon=horizon,
             initial_law=torch.full((n_sites,), 1 / n_sites, dtype=torch.float64),
             constants=constants,
+            population=population,
             device=device,
             seed=seed,
         )

@@ -21,7 +21,7 @@ class ARPS(PopulationGame):
         n_agents: N >= 2.
         horizon: H >= 1, environment steps.
         eps: spread of the stakes, 0 .. 3 (beyond, a reward would leave [0, 1]).
-        device, seed: see PopulationGame.
+        population, device, seed: see PopulationGame.
 
     Raises:
         UserError: a size or the spread out of range.
@@ -35,6 +35,7 @@ class ARPS(PopulationGame):
         n_agents: int,
         horizon: int,
         eps: float,
+        population: str,
         device: str | torch.device = "cpu",
         seed: int = 0,
     ) -> None:
@@ -56,6 +57,7 @@ class ARPS(PopulationGame):
             horizon=horizon,
             initial_law=torch.full((3,), 1 / 3, dtype=torch.float64),
             constants=constants,
+            population=population,
             device=device,
             seed=seed,
         )

@@ -30,7 +30,7 @@ class ASIS(PopulationGame):
         eps: spread of the infection rates, 0 .. .2346 (beyond, a probability would exceed 1).
         eps_beta: spread of the distancing costs, 0 .. 1 (a cost must not be negative).
         eps_recovery: spread of the recovery rates, 0 .. 2.3334 (likewise).
-        device, seed: see PopulationGame.
+        population, device, seed: see PopulationGame.
 
     Raises:
         UserError: a size or a spread out of range.
@@ -46,6 +46,7 @@ class ASIS(PopulationGame):
         eps: float,
         eps_beta: float,
         eps_recovery: float,
+        population: str,
         device: str | torch.device = "cpu",
         seed: int = 0,
     ) -> None:
@@ -68,6 +69,7 @@ class ASIS(PopulationGame):
             horizon=horizon,
             initial_law=torch.tensor([0.4, 0.6], dtype=torch.float64),
             constants=constants,
+            population=population,
             device=device,
             seed=seed,
         )

@@ -12,6 +12,7 @@ from ..functional.mean_field import MeanFieldModel
 
 MOST_AGENTS = 10**8  # a single tensor [N] of any dtype then still fits the memory of a machine
 LONGEST_HORIZON = 10**6
+POPULATIONS = ("others", "all")
 
 
 class SymmetryConstants(NamedTuple):
@@ -47,14 +48,17 @@ class PopulationGame(ABC):
 
     B independent episodes of N agents advance together. Agent i differs from the others by its
     personal parameter u_i alone: the kernels are P(s' | s, a, mu, u_i) and R(s, a, mu, u_i) at
-    mu = sigma(rho^-i), the distribution of the other agents, the agent itself left out exactly.
-    The induced game is u = 0.
+    mu = sigma(rho^-i), the distribution of the other agents, the agent itself left out exactly
+    (``population="all"`` counts it in, mu = sigma(rho)). The induced game is u = 0.
 
     A subclass sets the sizes and the constants through ``__init__`` and defines ``sample_step``
-    (all agents at once) and the two tables (a law for every cell), which must agree.
+    (all agents at once) and, if it can, the two tables (a law for every cell), which must agree.
+    Without tables a game can be played and learnt, not scored exactly. ``TableGame`` samples from
+    the tables by itself.
 
     Attributes:
         state_names: what to call the local states in pictures; empty where their number says it.
+        personal: u [N] float32.
 
     Args:
         n_agents: N >= 2.
@@ -62,12 +66,16 @@ class PopulationGame(ABC):
         n_actions: A.
         horizon: H >= 1, environment steps.
         initial_law: rho0 [S], sums to 1.
-        constants: closed-form alpha, beta and Lipschitz constants.
+        constants: closed-form alpha, beta and Lipschitz constants for ``population="others"``; None
+            where they are not known.
+        population: ``others`` | ``all``; whether an agent meets the others or everyone, itself
+            included, which adds 2 L_P / N to alpha and 2 L_R / N to beta.
+        personal: u [N]; None for +1 in the first half and -1 in the rest.
         device: where everything lives.
         seed: of the game's own generator; same seed, same device, same trajectory.
 
     Raises:
-        UserError: sizes out of range.
+        UserError: sizes out of range, or an unknown ``population``.
     """
 
     state_names: tuple[str, ...] = ()
@@ -80,7 +88,9 @@ class PopulationGame(ABC):
         n_actions: int,
         horizon: int,
         initial_law: Tensor,
-        constants: SymmetryConstants,
+        constants: SymmetryConstants | None = None,
+        population: str = "others",
+        personal: Tensor | None = None,
         device: str | torch.device = "cpu",
         seed: int = 0,
     ) -> None:
@@ -88,14 +98,18 @@ class PopulationGame(ABC):
         require(n_agents <= MOST_AGENTS, "n_agents", n_agents, f"at most {MOST_AGENTS:,} agents are followed")
         require(horizon >= 1, "horizon", horizon, "an episode needs at least 1 step")
         require(horizon <= LONGEST_HORIZON, "horizon", horizon, f"at most {LONGEST_HORIZON:,} steps")
+        require(population in POPULATIONS, "population", population, f"choose {' or '.join(POPULATIONS)}")
+        personal = half_and_half(n_agents) if personal is None else personal.float()
+        require(personal.shape == (n_agents,), "n_agents", n_agents, f"u has shape {list(personal.shape)}")
         self.n_agents = n_agents
         self.n_states = n_states
         self.n_actions = n_actions
         self.horizon = horizon
-        self.constants = constants
+        self.population = population
+        self.constants = constants if population == "others" else counting_itself(constants, n_agents)
         self.device = torch.device(device)
         self.initial_law = initial_law.to(self.device, torch.float64)
-        self.personal = half_and_half(n_agents).to(self.device)  # [N]
+        self.personal = personal.to(self.device)  # [N]
         self.generator = torch.Generator(device=self.device)
         self.generator.manual_seed(seed)
 
@@ -112,21 +126,39 @@ class PopulationGame(ABC):
             states: [B, N] int64.
             actions: [B, N] int64.
         """
-        return self.sample_step(states, actions, self.state_distribution_of_others(states))
+        return self.sample_step(states, actions, self.state_distribution_met(states))
 
-    def state_distribution_of_others(self, states: Tensor) -> Tensor:
-        """nu of the others as an agent in each state meets it: [B, S, S] float32, row s for an agent at s.
+    def state_distribution_met(self, states: Tensor) -> Tensor:
+        """nu as an agent in each state meets it: [B, S, S] float32, row s for an agent at s.
 
         Rows of states that nobody holds are meaningless and never looked up.
         """
-        return others_distribution(count_values(states, self.n_states).float())
+        return self.distribution_met(count_values(states, self.n_states).float())
+
+    def distribution_met(self, counts: Tensor) -> Tensor:
+        """What an agent of each value meets: counts [..., K] of all agents -> [..., K, K], a row a value."""
+        if self.population == "others":
+            return others_distribution(counts)
+        return (counts / self.n_agents).unsqueeze(-2).expand(*counts.shape, -1)
 
     def uniforms(self, batch_size: int) -> Tensor:
         """Uniform draws in [0, 1) for every agent of every episode, [B, N] float32."""
         return torch.rand(batch_size, self.n_agents, generator=self.generator, device=self.device)
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether the game gives its two tables, without which nothing is solved by backward induction."""
+        ours = (PopulationGame.transition_table, PopulationGame.reward_table)
+        return type(self).transition_table is not ours[0] and type(self).reward_table is not ours[1]
+
     def mean_field_model(self) -> MeanFieldModel:
-        """The induced mean-field game (u = 0), float64."""
+        """The induced mean-field game (u = 0), float64.
+
+        Raises:
+            UserError: a game without tables.
+        """
+        if not self.has_tables:
+            raise UserError(self._no_tables())
         zero = torch.zeros((), dtype=torch.float64, device=self.device)
         return MeanFieldModel(
             initial_law=self.initial_law,
@@ -142,10 +174,9 @@ class PopulationGame(ABC):
         Args:
             states: [B, N] int64.
             actions: [B, N] int64.
-            others: ``state_distribution_of_others(states)``, [B, S, S].
+            others: ``state_distribution_met(states)``, [B, S, S].
         """
 
-    @abstractmethod
     def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
         """P(s' | s, a, mu, u) for every cell.
 
@@ -155,11 +186,35 @@ class PopulationGame(ABC):
 
         Returns:
             [..., S, A, S] in the dtype of mu; rows sum to 1.
-        """
 
-    @abstractmethod
+        Raises:
+            UserError: a game without tables.
+        """
+        raise UserError(self._no_tables())
+
     def reward_table(self, mu: Tensor, personal: Tensor) -> Tensor:
         """R(s, a, mu, u) for every cell, in [0, 1]: [..., S, A]; arguments as ``transition_table``."""
+        raise UserError(self._no_tables())
+
+    def _no_tables(self) -> str:
+        return (
+            f"{type(self).__name__} gives no tables, so that nothing is solved exactly: "
+            "define transition_table and reward_table, or play and learn it without"
+        )
+
+
+def counting_itself(constants: SymmetryConstants | None, n_agents: int) -> SymmetryConstants | None:
+    """The constants for ``population="all"``: an agent's own 1 / N moves mu by at most 2 / N in l1.
+
+    Measured against the induced game at the distribution of the others, this adds 2 L_P / N to
+    alpha and 2 L_R / N to beta.
+    """
+    if constants is None:
+        return None
+    return constants._replace(
+        alpha=constants.alpha + 2 * constants.lipschitz_transition / n_agents,
+        beta=constants.beta + 2 * constants.lipschitz_reward / n_agents,
+    )
 
 
 def half_and_half(n_agents: int) -> Tensor:
