@@ -64,7 +64,7 @@ class MFPMDLearner(MeanFieldLearner):
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=self.args.lr, fused=True)
         self.agent_optimiser = torch.optim.Adam(agent.parameters(), lr=self.args.lr, fused=True)
 
-    def modules(self) -> dict[str, torch.nn.Module | torch.optim.Optimizer]:
+    def modules(self) -> dict[str, Any]:
         return {
             "critic": self.critic,
             "critic_optimiser": self.critic_optimiser,
