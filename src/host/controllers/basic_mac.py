@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..components.action_selectors import REGISTRY as SELECTORS
+from ..components.distinct_rows import distinct_rows, distinct_rows_of, evaluate
 from ..components.episode_batch import EpisodeBatch, Scheme
 from ..modules.agents import REGISTRY as AGENTS
 from ..utils.registries import look_up
@@ -18,18 +19,26 @@ from ..utils.registries import look_up
 class BasicMAC:
     """One network for all agents, on their observations and, if asked, their last action and index.
 
+    A network that declares ``recurrent = False`` is evaluated once for every distinct input row (see
+    ``components/distinct_rows.py``); with hidden states or the agent's index, rows are all different.
+
     Args:
         scheme: the completed scheme of the batches.
         groups: ``{"agents": N}``.
         args: ``agent``, ``action_selector``, ``agent_output_type``, ``obs_agent_id``, ``obs_last_action``,
             ``mask_before_softmax``, ``n_agents``, ``n_actions``.
+
+    Attributes:
+        shares_policy: whether all agents act by one policy of what they observe.
     """
 
     def __init__(self, scheme: Scheme, groups: dict[str, int], args: SimpleNamespace):
         self.args = args
         self.n_agents = args.n_agents
         self.agent_output_type = args.agent_output_type
+        self.shares_policy = not args.obs_agent_id
         self.agent: Any = look_up(AGENTS, "agent", args.agent)(self._input_size(scheme), args)
+        self.by_rows = not (getattr(self.agent, "recurrent", True) or args.obs_agent_id)
         self.action_selector: Any = look_up(SELECTORS, "action_selector", args.action_selector)(args)
         self.hidden_states: Tensor | None = None
 
@@ -43,13 +52,18 @@ class BasicMAC:
 
     def forward(self, batch: EpisodeBatch, t: int, test_mode: bool = False) -> Tensor:
         """Policies, or action values, ``[B, N, A]`` at step `t`; moves the hidden states on."""
-        outputs, self.hidden_states = self.agent(self._inputs(batch, t), self.hidden_states)
-        outputs = outputs.view(batch.batch_size, self.n_agents, -1)  # [B, N, A]
-        if self.agent_output_type != "pi_logits":
-            return outputs
-        if self.args.mask_before_softmax:
-            outputs = outputs.masked_fill(batch["avail_actions"][:, t] == 0, -1e10)
-        return outputs.softmax(dim=-1)
+        parts = self._parts(batch, t, t + 1)
+        rows = distinct_rows(parts) if self.by_rows else None
+        return evaluate(self._outputs, parts, rows)[:, 0]
+
+    def forward_all(self, batch: EpisodeBatch) -> Tensor:
+        """Policies, or action values, ``[B, T+1, N, A]`` along whole episodes, from fresh hidden states."""
+        self.init_hidden(batch.batch_size)
+        length = batch.max_seq_length
+        if not self.by_rows:
+            return torch.stack([self.forward(batch, t) for t in range(length)], dim=1)
+        parts = self._parts(batch, 0, length)
+        return evaluate(self._outputs, parts, distinct_rows_of(batch, self._columns(batch), parts))
 
     def init_hidden(self, batch_size: int) -> None:
         """Hidden states ``[B, N, H]`` for a new batch of episodes."""
@@ -75,15 +89,48 @@ class BasicMAC:
         """Read ``agent.th``."""
         self.agent.load_state_dict(torch.load(f"{path}/agent.th", map_location="cpu", weights_only=True))
 
-    def _inputs(self, batch: EpisodeBatch, t: int) -> Tensor:
-        """``[B * N, in]``."""
-        inputs = [batch["obs"][:, t]]
+    def _outputs(self, parts: Sequence[Tensor]) -> Tensor:
+        """``[..., A]`` from the parts of an input and the mask ``[..., A]``, one step's rows or any rows."""
+        *inputs, mask = parts
+        rows = torch.cat(inputs, dim=-1)
+        outputs, hidden_states = self.agent(rows.flatten(0, -2), self.hidden_states)
+        if not self.by_rows:
+            self.hidden_states = hidden_states
+        outputs = outputs.view(*rows.shape[:-1], -1)  # [..., A]
+        if self.agent_output_type != "pi_logits":
+            return outputs
+        if self.args.mask_before_softmax:
+            outputs = outputs.masked_fill(mask == 0, -1e10)
+        return outputs.softmax(dim=-1)
+
+    def _parts(self, batch: EpisodeBatch, start: int, stop: int) -> list[Tensor]:
+        """What the network sees at some steps, ``[B, T', N, x]`` each, and at the end the mask."""
+        parts = [batch["obs"][:, start:stop]]
         if self.args.obs_last_action:
-            onehot = batch[:, max(t - 1, 0)]["actions_onehot"][:, 0]
-            inputs.append(onehot if t > 0 else torch.zeros_like(onehot))
+            parts.append(self._last_actions(batch, start, stop))
         if self.args.obs_agent_id:
-            inputs.append(torch.eye(self.n_agents, device=batch.device).expand(batch.batch_size, -1, -1))
-        return torch.cat(inputs, dim=-1).flatten(0, 1)  # [B * N, in]
+            index = torch.eye(self.n_agents, device=batch.device)
+            parts.append(index.expand(batch.batch_size, stop - start, -1, -1))
+        mask = batch["avail_actions"][:, start:stop]
+        return [*parts, mask if self._masks(batch) else mask[:1, :1, :1]]
+
+    def _last_actions(self, batch: EpisodeBatch, start: int, stop: int) -> Tensor:
+        """The actions of the steps before, one-hot; zeros before the first."""
+        onehot = batch[:, max(start - 1, 0) : stop - 1]["actions_onehot"]
+        if start > 0:
+            return onehot
+        first = torch.zeros(batch.batch_size, 1, *onehot.shape[2:], device=onehot.device)
+        return torch.cat([first, onehot], dim=1)
+
+    def _masks(self, batch: EpisodeBatch) -> bool:
+        """Whether some action may be unavailable to some agent; a batch shows a mask of ones by stride 0."""
+        applied = self.agent_output_type == "pi_logits" and self.args.mask_before_softmax
+        return applied and any(batch["avail_actions"].stride())
+
+    def _columns(self, batch: EpisodeBatch) -> tuple[str, ...]:
+        """The stored columns that the parts are functions of."""
+        last = ("actions",) if self.args.obs_last_action else ()
+        return ("obs", *last, *(("avail_actions",) if self._masks(batch) else ()))
 
     def _input_size(self, scheme: Scheme) -> int:
         size = scheme["obs"]["vshape"]

@@ -191,14 +191,12 @@ class PPOLearner:
 
     def _policy(self, batch: EpisodeBatch) -> Tensor:
         """``[B, T, N, A]`` along the episodes."""
-        self.mac.init_hidden(batch.batch_size)
-        steps = range(batch.max_seq_length - 1)
-        return torch.stack([self.mac.forward(batch, t=t) for t in steps], dim=1)
+        return self.mac.forward_all(batch)[:, :-1]
 
     def _critic_step(self, batch: EpisodeBatch, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         """One step towards the returns; advantages ``[B, T, N]`` as they were before it."""
         mask = targets.mask
-        values = self.critic(batch, slice(0, -1)).squeeze(-1)  # [B, T, N]
+        values = self.critic(batch)[:, :-1].squeeze(-1)  # [B, T, N]
         advantages = (targets.returns - values) * mask
         loss = _mean(advantages.square(), mask)
         grad_norm = self._descend(loss, self.critic_optimiser, self.critic_params, "critic_loss")

@@ -12,12 +12,15 @@ class RNNAgent(nn.Module):
     Args:
         input_shape: length of an input.
         args: ``hidden_dim``, ``use_rnn``, ``n_actions``.
+
+    Attributes:
+        recurrent: whether outputs depend on the hidden state.
     """
 
     def __init__(self, input_shape: int, args: SimpleNamespace):
         super().__init__()
         self.hidden_dim = args.hidden_dim
-        self.use_rnn = args.use_rnn
+        self.recurrent = args.use_rnn
         self.fc1 = nn.Linear(input_shape, args.hidden_dim)
         middle = nn.GRUCell if args.use_rnn else nn.Linear
         self.rnn = middle(args.hidden_dim, args.hidden_dim)
@@ -32,10 +35,10 @@ class RNNAgent(nn.Module):
 
         Args:
             inputs: ``[B * N, in]``.
-            hidden_state: ``[B * N, H]``, or any shape of as many entries.
+            hidden_state: ``[B * N, H]``, or any shape of as many entries; not read unless recurrent.
         """
         x = F.relu(self.fc1(inputs))
-        if self.use_rnn:
+        if self.recurrent:
             hidden = self.rnn(x, hidden_state.reshape(-1, self.hidden_dim))
         else:
             hidden = F.relu(self.rnn(x))
