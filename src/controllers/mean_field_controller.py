@@ -27,15 +27,19 @@ class InverseCDFSampler:
     def select_action(self, policy: Tensor, states: Tensor) -> Tensor:
         """pi [B or 1, S, A] and states [B, N] int64 -> actions [B, N] int64."""
         n_states, n_actions = policy.shape[1:]
-        # rounding may leave the sum below 1: from the last possible action on, no draw goes further
-        possible_later = policy.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
-        thresholds = torch.where(possible_later, policy.cumsum(-1)[..., :-1], torch.inf)
-        thresholds = thresholds.expand(states.shape[0], n_states, n_actions - 1)
+        thresholds = inverse_cdf_thresholds(policy).expand(states.shape[0], n_states, n_actions - 1)
         draws = torch.rand(states.shape, device=states.device)
         actions = torch.zeros_like(states)
         for k in range(n_actions - 1):
             actions += draws >= torch.gather(thresholds[..., k], 1, states)
         return actions
+
+
+def inverse_cdf_thresholds(policy: Tensor) -> Tensor:
+    """Thresholds [..., A - 1] of rows pi [..., A]: the action is how many of them a uniform draw reaches."""
+    # rounding may leave the sum below 1: from the last possible action on, no draw goes further
+    possible_later = policy.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
+    return torch.where(possible_later, policy.cumsum(-1)[..., :-1], torch.inf)
 
 
 class MeanFieldMAC:

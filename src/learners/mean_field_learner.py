@@ -5,7 +5,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..functional.mirror_descent import mixing_weight, step_size
-from .cell_learner import CellLearner, require_undiscounted
+from .cell_learner import CellLearner
+from .epoch_learner import require_choices, require_undiscounted
 
 
 class MeanFieldLearner(CellLearner):
@@ -57,10 +58,16 @@ def check_settings(args: SimpleNamespace) -> None:
         UserError
     """
     require_undiscounted(args)
-    choices = {"td_agents": ("all", "one"), "td_target": ("expected_sarsa", "sarsa")}
-    for key, allowed in choices.items():
-        if getattr(args, key) not in allowed:
-            raise UserError(f"{key}={getattr(args, key)}: choose one of {', '.join(allowed)}")
+    require_choices(args, {"td_agents": ("all", "one"), "td_target": ("expected_sarsa", "sarsa")})
+    check_mirror_descent(args)
+
+
+def check_mirror_descent(args: SimpleNamespace) -> None:
+    """Refuse schedules under which a step of policy mirror descent is not defined; NaN is refused.
+
+    Raises:
+        UserError: naming ``tau``, ``c_xi``, ``c_mix`` or ``mix_offset``.
+    """
     for key in ("c_xi", "mix_offset"):
         if not getattr(args, key) > 0:
             raise UserError(f"{key}={getattr(args, key)}: must be positive")
