@@ -60,6 +60,8 @@ class MeanFieldMAC:
         UserError: the environment has no discrete local states, or a setting is not one of those offered.
     """
 
+    shares_policy = True
+
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
         require_population(args)
         self.args = args
@@ -69,10 +71,11 @@ class MeanFieldMAC:
         self.game: str = args.population_info["game"]
         if args.output_policy not in OUTPUT_POLICIES:
             raise UserError(f"output_policy={args.output_policy}: choose one of {', '.join(OUTPUT_POLICIES)}")
-        if args.agent not in AGENTS:
-            raise UserError(f"agent={args.agent}: a mean-field controller takes {' or '.join(AGENTS)}")
+        policies = {name: kind for name, kind in AGENTS.items() if issubclass(kind, MeanFieldAgent)}
+        if args.agent not in policies:
+            raise UserError(f"agent={args.agent}: a mean-field controller takes {' or '.join(policies)}")
         self.output_policy: str = args.output_policy
-        kind = AGENTS[args.agent]
+        kind = policies[args.agent]
         self.agent: MeanFieldAgent = kind(self._input_size(kind.tabular), args)
         self.population_dependent = self.agent.population_dependent
         self.action_selector = InverseCDFSampler()
@@ -207,13 +210,7 @@ class MeanFieldMAC:
                 agents and their personal parameters may differ.
         """
         saved = torch.load(Path(path) / POLICY_FILE, map_location="cpu", weights_only=True)
-        for key, here in self._meta().items():
-            there = saved["meta"].get(key)
-            if key != "output_policy" and there != here:
-                raise UserError(
-                    f"checkpoint_path={path}: its {key} is {there}, this run's is {here}; "
-                    "load it with the settings it was trained with (the number of agents may differ)"
-                )
+        require_same({**self._meta(), "output_policy": saved["meta"]["output_policy"]}, saved["meta"], path)
         device = self.agent.device
         self.agent.load_state_dict(
             torch.load(Path(path) / "agent.th", map_location=device, weights_only=True)
@@ -235,6 +232,20 @@ class MeanFieldMAC:
             network = {"hidden_dim": self.args.hidden_dim, "population_dependent": self.population_dependent}
             meta |= network
         return meta
+
+
+def require_same(here: dict[str, object], there: dict[str, object], path: str) -> None:
+    """Refuse a checkpoint of another game or of other sizes.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    for key, value in here.items():
+        if there.get(key) != value:
+            raise UserError(
+                f"checkpoint_path={path}: its {key} is {there.get(key)}, this run's is {value}; "
+                "load it with the settings it was trained with (the number of agents may differ)"
+            )
 
 
 def require_population(args: SimpleNamespace) -> None:

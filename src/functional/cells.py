@@ -32,6 +32,23 @@ class CellStatistics(NamedTuple):
         """The statistics of one episode, B = 1."""
         return self._map(lambda field: field[index : index + 1])
 
+    def episodes(self, chosen: Tensor | slice) -> "CellStatistics":
+        """The statistics of some episodes: indices [K] int64, or a slice."""
+        return self._map(lambda field: field[chosen])
+
+    def joined(self, other: "CellStatistics") -> "CellStatistics":
+        """These episodes and those of ``other``, in that order."""
+        following = None
+        if self.next_cell is not None and other.next_cell is not None:
+            following = torch.cat([self.next_cell, other.next_cell])
+        return CellStatistics(
+            torch.cat([self.visits, other.visits]),
+            torch.cat([self.reward_sum, other.reward_sum]),
+            torch.cat([self.next_state, other.next_state]),
+            following,
+            torch.cat([self.state_count, other.state_count]),
+        )
+
     def pooled(self) -> "CellStatistics":
         """The sum over episodes, B = 1."""
         return self._map(lambda field: field.sum(0, keepdim=True))

@@ -1,11 +1,17 @@
 """Learners, by the name that ``learner:`` takes."""
 
 from .ipmd import IPMDLearner
+from .mf_ac import MFACLearner
 from .mf_pmd import MFPMDLearner
 from .mf_pmd_tabular import MFPMDTabularLearner
+from .mf_q import MFQLearner
+from .munchausen_omd import MunchausenOMDLearner
 
 REGISTRY = {
+    "mf_ac_learner": MFACLearner,
     "ipmd_learner": IPMDLearner,
     "mf_pmd_learner": MFPMDLearner,
     "mf_pmd_tabular_learner": MFPMDTabularLearner,
+    "mf_q_learner": MFQLearner,
+    "munchausen_omd_learner": MunchausenOMDLearner,
 }

@@ -13,6 +13,7 @@ from ..functional.distributions import entropy, kl_divergence
 from ..functional.mirror_descent import mirror_descent_step
 from ..functional.td_targets import TDSweep, sweep_backwards
 from ..modules.critics import REGISTRY as CRITICS
+from ..modules.critics import MeanFieldCritic
 from .mean_field_learner import MeanFieldLearner
 
 
@@ -53,9 +54,10 @@ class MFPMDLearner(MeanFieldLearner):
         for key in ("critic_steps", "policy_steps", "minibatch_episodes"):
             if getattr(args, key) < 1:
                 raise UserError(f"{key}={getattr(args, key)}: must be at least 1")
-        if args.critic_type not in CRITICS:
-            raise UserError(f"critic_type={args.critic_type}: choose one of {', '.join(CRITICS)}")
-        self.critic = CRITICS[args.critic_type](scheme, args)
+        critics = {name: kind for name, kind in CRITICS.items() if issubclass(kind, MeanFieldCritic)}
+        if args.critic_type not in critics:
+            raise UserError(f"critic_type={args.critic_type}: choose one of {', '.join(critics)}")
+        self.critic = critics[args.critic_type](scheme, args)
         self.make_optimisers()
 
     def make_optimisers(self) -> None:

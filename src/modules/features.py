@@ -51,3 +51,19 @@ def mlp(sizes: list[int]) -> torch.nn.Sequential:
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
     return torch.nn.Sequential(*layers[:-1])
+
+
+def mean_action_features(cells: Tensor, mean_action: Tensor) -> Tensor:
+    """Features of every local state against every mean action of its step.
+
+    Args:
+        cells: see ``cell_features``, [..., K, S, F].
+        mean_action: R mean actions a step, [..., K, R, A].
+
+    Returns:
+        [..., K, S, R, F + A].
+    """
+    n_states, n_rows = cells.shape[-2], mean_action.shape[-2]
+    cells = cells.unsqueeze(-2).expand(*cells.shape[:-1], n_rows, cells.shape[-1])
+    mean_action = mean_action.unsqueeze(-3).expand(*mean_action.shape[:-2], n_states, *mean_action.shape[-2:])
+    return torch.cat([cells, mean_action], -1)

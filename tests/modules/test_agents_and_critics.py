@@ -9,11 +9,18 @@ from mf_pmd.modules import agents, critics
 from mf_pmd.modules.features import feature_size
 
 SIZES = {"n_states": 3, "horizon": 4}
+POLICIES = [name for name, kind in agents.REGISTRY.items() if issubclass(kind, agents.MeanFieldAgent)]
+TAU = 0.2
 
 
 def make_agent(name, *, population_dependent=False):
     args = SimpleNamespace(
-        hidden_dim=8, n_actions=2, state_shape=3, population_dependent=population_dependent
+        hidden_dim=8,
+        n_actions=2,
+        state_shape=3,
+        population_dependent=population_dependent,
+        tau=TAU,
+        population_info={"horizon": 4},
     )
     kind = agents.REGISTRY[name]
     size = 12 if kind.tabular else feature_size(3, 4, population=population_dependent)
@@ -28,7 +35,7 @@ def shake(module, seed=0):
 
 
 @pytest.mark.parametrize("population_dependent", [False, True])
-@pytest.mark.parametrize("name", agents.REGISTRY)
+@pytest.mark.parametrize("name", POLICIES)
 def test_the_first_policy_is_uniform(name, population_dependent):
     agent = make_agent(name, population_dependent=population_dependent and "network" in name)
     steps = torch.tensor([0, 3])
@@ -101,3 +108,50 @@ def test_the_critic_starts_at_zero_and_is_scaled_by_the_horizon():
     q = critic(features)
     assert not torch.allclose(q, critic(critic.features(population.flip(0))))
     assert len({round(x, 6) for x in q[0].flatten().tolist()}) == 24
+
+
+def test_a_soft_q_network_plays_the_softmax_of_its_values():
+    agent = make_agent("soft_q_network")
+    shake(agent)
+    features = agent.features(None, torch.arange(4), **SIZES)
+    with torch.no_grad():
+        q_values = agent.q_values(features)
+        rows = agent.log_policy(None, torch.arange(4), **SIZES).exp()
+        assert torch.equal(q_values, 4 * agent.layers(features))  # scaled by the horizon
+    odds = (rows[..., 0] / rows[..., 1]).log()
+    assert torch.allclose(odds, (q_values[..., 0] - q_values[..., 1]) / TAU, atol=1e-4)
+
+
+def make_mean_action_critic():
+    args = SimpleNamespace(hidden_dim=8, n_actions=2, state_shape=3, population_info={"horizon": 4})
+    return critics.REGISTRY["mean_action_critic"]({}, args), args
+
+
+def test_a_mean_action_critic_runs_once_a_state_and_mean_action():
+    critic, _ = make_mean_action_critic()
+    population = torch.softmax(torch.randn(5, 4, 3), -1)
+    mean_action = torch.softmax(torch.randn(5, 4, 2, 2), -1)
+    features = critic.features(population, mean_action, torch.arange(4))
+    assert features.shape == (5, 4, 3, 2, feature_size(3, 4, population=True) + 2)
+    for s in range(3):
+        for row in range(2):
+            assert torch.equal(features[:, :, s, row, -2:], mean_action[:, :, row])
+            assert torch.equal(features[:, :, s, row, -5:-2], population)
+            assert torch.equal(features[:, :, s, row, :3], torch.eye(3)[s].expand(5, 4, 3))
+    assert torch.equal(critic(features), torch.zeros(5, 4, 3, 2, 2))
+    torch.nn.init.ones_(critic.layers[-1].bias)
+    assert torch.equal(critic(features), torch.full((5, 4, 3, 2, 2), 4.0))
+    shake(critic)
+    assert len({round(x, 6) for x in critic(features)[0].flatten().tolist()}) == 48
+
+
+def test_a_mean_action_agent_is_its_critic():
+    critic, args = make_mean_action_critic()
+    agent = agents.REGISTRY["mean_action_q"](0, args)
+    shake(agent)
+    critic.load_state_dict(agent.critic.state_dict())
+    features = torch.randn(7, critic.layers[0].in_features)
+    values, hidden = agent(features, "untouched")
+    assert torch.equal(values, critic(features))
+    assert hidden == "untouched"
+    assert not agent.init_hidden().any()

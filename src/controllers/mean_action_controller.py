@@ -1,0 +1,152 @@
+"""The mean-action controller: a Boltzmann policy of Q(s, ., a-bar) for all agents."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.distributions import count_values, others_distribution
+from ..functional.mean_action import boltzmann_policy, uniform_mean_action
+from ..modules.agents import REGISTRY as AGENTS
+from ..modules.agents import MeanActionQAgent
+from .mean_field_controller import InverseCDFSampler, require_population, require_same
+
+CONTROLLER_FILE = "controller.th"
+
+
+class MeanActionMAC:
+    """Controller of one policy for all agents, proportional to exp(beta Q_h(s, a, nu, a-bar)) in a.
+
+    a-bar is the mean action of the other agents at the step before (Yang et al. 2018, eq. 12), uniform
+    at the first step; it is counted from the actions that the batch holds, the agent itself
+    left out exactly. Agents in the same local state who played the same action see the same, so Q is
+    evaluated on S A rows a step, whatever N is. Test mode plays the same policy as training, sampled.
+
+    It does not tell its policies to a judge: they are no functions of (h, nu).
+
+    Args:
+        scheme: the host's batch scheme.
+        groups: the host's groups (not read).
+        args: reads ``agent``, ``beta``, ``n_actions``, ``state_shape`` (S), ``observation``,
+            ``population_info`` (set by the population runner), and what the agent reads.
+
+    Raises:
+        UserError: the environment has no discrete local states, or a setting is not one of those offered.
+    """
+
+    shares_policy = True
+
+    def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
+        require_population(args)
+        agents = {name: kind for name, kind in AGENTS.items() if issubclass(kind, MeanActionQAgent)}
+        if args.agent not in agents:
+            raise UserError(f"agent={args.agent}: a mean-action controller takes {' or '.join(agents)}")
+        for key in ("beta", "hidden_dim"):
+            if not getattr(args, key) > 0:
+                raise UserError(f"{key}={getattr(args, key)}: must be positive")
+        self.args = args
+        self.n_states: int = args.state_shape
+        self.n_actions: int = args.n_actions
+        self.beta: float = args.beta
+        self.agent: MeanActionQAgent = agents[args.agent](0, args)
+        self.action_selector = InverseCDFSampler()
+
+    # What a runner calls.
+
+    def init_hidden(self, batch_size: int) -> None:
+        """Start of a batch of episodes; a-bar is read off the batch, nothing is remembered."""
+
+    @torch.no_grad()
+    def select_actions(
+        self,
+        ep_batch: Any,
+        t_ep: int,
+        t_env: int,
+        bs: slice | list[int] = slice(None),
+        test_mode: bool = False,
+    ) -> Tensor:
+        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
+        policy, rows = self._rows(ep_batch, t_ep, bs)
+        return self.action_selector.select_action(policy, rows)
+
+    def forward(self, ep_batch: Any, t: int, test_mode: bool = False) -> Tensor:
+        """Action probabilities of all agents at step t, [B, N, A]."""
+        policy, rows = self._rows(ep_batch, t, slice(None))
+        return torch.gather(policy, 1, rows.unsqueeze(-1).expand(-1, -1, self.n_actions))
+
+    def _rows(self, ep_batch: Any, t: int, bs: slice | list[int]) -> tuple[Tensor, Tensor]:
+        """The policy by (state, own last action), [B, S * A, A], and the row of every agent, [B, N] int64."""
+        states = ep_batch["obs"][bs, t, :, 0].long()
+        population = ep_batch["state"][bs, t]  # [B, S]
+        if t == 0:
+            last = torch.zeros_like(states)  # all rows of the first step are alike
+            mean_action = uniform_mean_action(
+                population.new_empty(len(states), self.n_actions, self.n_actions)
+            )
+        else:
+            last = ep_batch["actions"][bs, t - 1, :, 0]
+            counts = count_values(last, self.n_actions).to(population.dtype)
+            mean_action = others_distribution(counts)  # [B, A, A]
+        q_values = self.q_values(population, mean_action, t)
+        policy = boltzmann_policy(q_values, self.beta).flatten(1, 2)  # [B, S * A, A]
+        return policy, states * self.n_actions + last
+
+    def q_values(self, population: Tensor, mean_action: Tensor, h: int) -> Tensor:
+        """Q at step h against nu [B, S] and R mean actions [B, R, A]: [B, S, R, A], reward units."""
+        steps = torch.tensor([h], device=population.device)
+        features = self.agent.critic.features(population.unsqueeze(1), mean_action.unsqueeze(1), steps)
+        return self.agent.critic(features).squeeze(1)
+
+    # What a learner calls.
+
+    def record_iterate(self) -> None:
+        """The policy that is played is the last one: no iterate is kept."""
+
+    # The host's housekeeping.
+
+    def parameters(self) -> Iterable[torch.nn.Parameter]:
+        """Of the agent."""
+        return self.agent.parameters()
+
+    def load_state(self, other_mac: "MeanActionMAC") -> None:
+        """Copy the agent's parameters from another controller."""
+        self.agent.load_state_dict(other_mac.agent.state_dict())
+
+    def cuda(self) -> None:
+        """Move the agent to the GPU."""
+        self.agent.cuda()
+
+    def save_models(self, path: str) -> None:
+        """Write agent.th, and controller.th: what the policy is for."""
+        torch.save(self.agent.state_dict(), Path(path) / "agent.th")
+        torch.save(self._meta(), Path(path) / CONTROLLER_FILE)
+
+    def load_models(self, path: str) -> None:
+        """Restore what ``save_models`` wrote.
+
+        Raises:
+            UserError: the checkpoint is of another game or of other sizes S, A, H. The number of
+                agents and their personal parameters may differ.
+        """
+        saved = torch.load(Path(path) / CONTROLLER_FILE, map_location="cpu", weights_only=True)
+        require_same(self._meta(), saved, path)
+        device = next(self.agent.parameters()).device
+        self.agent.load_state_dict(
+            torch.load(Path(path) / "agent.th", map_location=device, weights_only=True)
+        )
+
+    def _meta(self) -> dict[str, object]:
+        """What a checkpoint must agree on."""
+        info = self.args.population_info
+        return {
+            "game": info["game"],
+            "n_states": self.n_states,
+            "n_actions": self.n_actions,
+            "horizon": info["horizon"],
+            "agent": self.args.agent,
+            "hidden_dim": self.args.hidden_dim,
+        }
