@@ -10,7 +10,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -102,7 +102,7 @@ def _train(words: Sequence[str]) -> int:
     _register()
     from .host.run import train
 
-    train(config, finish=_draw_figures)
+    train(config, finish=_draw_figures, draw=_draw_test)
     return 0
 
 
@@ -206,3 +206,9 @@ def _draw_figures(results_dir: Path) -> None:
 
     names = [picture.name for picture in figures.draw(results_dir)]
     logging.getLogger("mf_pmd").info("pictures: %s", ", ".join(names))
+
+
+def _draw_test(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+    from .evaluation.test_pictures import pictures_of_test
+
+    return pictures_of_test(arrays)

@@ -1,4 +1,4 @@
-"""The two pictures that every run leaves in its results folder."""
+"""The pictures that a run leaves in its results folder."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 matplotlib.use("Agg", force=False)
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 MEAN_FIELD = "test_mean_field_exploitability"
 EXPLOITABILITIES = {
@@ -28,16 +29,18 @@ RETURNS = {
     "test_return_mean": ("test", "black", "-"),
 }
 LARGEST_LINE_PLOT = 4  # states; beyond, a picture of the whole population is easier to read
+MOST_PANELS = 8  # actions; beyond, one picture of the likeliest action
+PANELS_A_ROW = 4
 
 Curve = tuple[NDArray[Any], NDArray[Any]]
 
 
 def draw(results_dir: str | Path) -> list[Path]:
-    """Draw exploitability.png and population.png from what a run left in its folder.
+    """Draw exploitability.png, population.png and policy.png from what a run left in its folder.
 
     Args:
         results_dir: sacred's folder of one run: metrics.json, config.json, and population.npz if
-            the runner kept the population.
+            the runner kept population and policy.
 
     Returns:
         The pictures that could be drawn.
@@ -50,8 +53,12 @@ def draw(results_dir: str | Path) -> list[Path]:
         drawn.append(draw_exploitability(metrics, title, folder / "exploitability.png"))
     file = folder / "population.npz"
     if file.is_file():
-        with np.load(file) as arrays:
-            drawn.append(draw_population(dict(arrays), title, folder / "population.png"))
+        with np.load(file) as stored:
+            arrays = dict(stored)
+        drawn.append(draw_population(arrays, title, folder / "population.png"))
+        if "policy_last" in arrays:
+            names = list(arrays.get("state_names", ()))
+            drawn.append(save(policy_figure(arrays["policy_last"], names, title), folder / "policy.png"))
     return drawn
 
 
@@ -135,16 +142,35 @@ def draw_population(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> 
         for name in ("first", "last")
         if f"population_{name}" in arrays
     ]
-    figure, axes = plt.subplots(1, len(panels), figsize=(9, 3.6), sharey=True, squeeze=False)
+    largest = max(nu.max() for _, nu in panels)
+    names = list(arrays.get("state_names", ()))
+    return save(population_figure(panels, names, title, largest=largest, size=(9, 3.6)), file)
+
+
+def population_figure(
+    panels: Sequence[tuple[str, NDArray[Any]]],
+    names: Sequence[str],
+    title: str,
+    *,
+    largest: float,
+    size: tuple[float, float],
+) -> Figure:
+    """One panel a population nu [H + 1, S], lines or colours up to ``largest``; ``names`` [S] or empty."""
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     figure.suptitle(title, y=1.03)
-    if panels[0][1].shape[1] <= LARGEST_LINE_PLOT:
-        numbered = [f"state {state}" for state in range(panels[0][1].shape[1])]
-        draw_lines(axes[0], panels, list(arrays.get("state_names", numbered)))
+    n_states = panels[0][1].shape[1]
+    if n_states <= LARGEST_LINE_PLOT:
+        draw_lines(axes[0], panels, state_labels(names, n_states))
     else:
-        draw_images(figure, axes[0], panels)
+        draw_images(figure, axes[0], panels, largest=largest)
     for panel in axes[0]:
         panel.set_xlabel("step h")
-    return save(figure, file)
+    return figure
+
+
+def state_labels(names: Sequence[str], n_states: int) -> list[str]:
+    """The names of the states, or their numbers."""
+    return list(names) if len(names) else [f"state {state}" for state in range(n_states)]
 
 
 def draw_lines(axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]], names: Sequence[str]) -> None:
@@ -159,14 +185,49 @@ def draw_lines(axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]], 
     axes[0].legend(fontsize=8)
 
 
-def draw_images(figure: Any, axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]]) -> None:
+def draw_images(
+    figure: Any, axes: Sequence[Any], panels: Sequence[tuple[str, NDArray[Any]]], *, largest: float
+) -> None:
     """Local states upwards, time to the right, the share of the agents as colour."""
-    largest = max(nu.max() for _, nu in panels)
     for panel, (label, nu) in zip(axes, panels, strict=True):
         image = panel.imshow(nu.T, origin="lower", aspect="auto", vmin=0, vmax=largest, cmap="viridis")
         panel.set_title(label, fontsize=10)
     axes[0].set_ylabel("local state")
     figure.colorbar(image, ax=list(axes), label="share of the agents")
+
+
+def policy_images(policy: NDArray[Any]) -> list[NDArray[Any]]:
+    """A policy [H, S, A] as images [S, H] of each action's probability; of many actions, of the likeliest."""
+    if policy.shape[2] > MOST_PANELS:
+        return [policy.argmax(-1).T]
+    return [policy[:, :, action].T for action in range(policy.shape[2])]
+
+
+def policy_figure(policy: NDArray[Any], names: Sequence[str], title: str) -> Figure:
+    """A policy [H, S, A]: states upwards, time to the right, see `policy_images`; ``names`` [S] or empty."""
+    n_states, n_actions = policy.shape[1:]
+    many = n_actions > MOST_PANELS
+    images = policy_images(policy)
+    titles = ["likeliest action"] if many else [f"action {action}" for action in range(n_actions)]
+    rows = -(-len(images) // PANELS_A_ROW)
+    columns = -(-len(images) // rows)
+    size = (1.6 + 2.4 * columns, 0.6 + 2.4 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure.suptitle(title, y=1.03)
+    top, colours = (n_actions - 1, "nipy_spectral") if many else (1, "viridis")
+    for panel, image, label in zip(axes.flat, images, titles, strict=False):
+        shown = panel.imshow(image, origin="lower", aspect="auto", vmin=0, vmax=top, cmap=colours)
+        panel.set_title(label, fontsize=10)
+    for panel in axes.flat[len(images) :]:
+        panel.axis("off")
+    for panel in axes[-1]:
+        panel.set_xlabel("step h")
+    for panel in axes[:, 0]:
+        panel.set_ylabel("local state")
+    if n_states <= LARGEST_LINE_PLOT:
+        axes[0, 0].set_yticks(range(n_states), state_labels(names, n_states))
+    figure.colorbar(shown, ax=list(axes.flat), label="action" if many else "probability")
+    return figure
 
 
 def save(figure: Any, file: Path) -> Path:

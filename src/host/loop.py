@@ -137,6 +137,7 @@ class Loop:
         with isolated_randomness(self.args.seed, self.runner.t_env):
             for _ in range(max(1, self.args.test_nepisode // self.runner.batch_size)):
                 self.runner.run(test_mode=True)
+        self.logger.log_test(self.runner, self.runner.t_env)
 
     def _save_when_due(self, force: bool = False) -> None:
         t_env = self.runner.t_env
@@ -153,7 +154,7 @@ class Loop:
         )
         self.checkpoint = folder
         if self.args.wandb_save_model:
-            self.logger.save_file(folder)
+            self.logger.log_model(folder, t_env)
 
     def _log_when_due(self, progress: Progress, force: bool) -> None:
         t_env = self.runner.t_env

@@ -25,6 +25,7 @@ from .loop import Loop
 from .utils.checkpoints import find_checkpoint, load_checkpoint
 from .utils.logger import Logger, console_logger
 from .utils.random_states import random_states, restore_random_states, seed_everything
+from .utils.wandb_sink import Draw
 
 Finish = Callable[[Path], None]
 ARTIFACTS = "population.npz"
@@ -47,7 +48,7 @@ class RunResult:
     t_env: int
 
 
-def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
+def train(config: dict[str, Any], finish: Finish | None = None, draw: Draw | None = None) -> RunResult:
     """Run one experiment: train, or evaluate a checkpoint.
 
     Everything that can be refused is refused before the first file is written.
@@ -56,6 +57,7 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
         config: plain nested settings, as `load_config` gives them.
         finish: called with the results folder after the run, even one that failed or was interrupted; what
             it raises is a warning.
+        draw: makes the pictures that W&B shows of each test, from the runner's artifacts.
 
     Raises:
         UserError: settings that cannot be served, an unusable checkpoint or results folder.
@@ -79,7 +81,7 @@ def train(config: dict[str, Any], finish: Finish | None = None) -> RunResult:
         console.info("seed=%d (drawn)", config["seed"])
     experiment, observer = _experiment(config, results)
     try:
-        _run_under_sacred(loop, experiment, observer, results)
+        _run_under_sacred(loop, experiment, observer, results, draw)
     except KeyboardInterrupt:
         console.warning("interrupted at t_env %d; %s", pieces.runner.t_env, loop.describe_checkpoint())
         raise
@@ -149,22 +151,24 @@ def _restore(loop: Loop) -> None:
         )
 
 
-def _run_under_sacred(loop: Loop, experiment: Any, observer: Any, results: Path) -> None:
+def _run_under_sacred(loop: Loop, experiment: Any, observer: Any, results: Path, draw: Draw | None) -> None:
     """Run the loop as a sacred experiment."""
     states = random_states()
 
     @experiment.main
     def main(_run: Any) -> None:
         restore_random_states(states)  # sacred has seeded them once more
-        _setup_logger(loop, _run, results)
+        _setup_logger(loop, _run, results, draw)
+        failed = True
         try:
             if loop.args.evaluate or loop.args.save_replay:
                 loop.evaluate()
             else:
                 loop.train()
+            failed = False
         finally:
             _save_artifacts(loop.runner, Path(observer.dir), loop.logger.console_logger)
-            loop.logger.finish()
+            loop.logger.finish(failed=failed)
 
     experiment.run()
 
@@ -192,7 +196,7 @@ def _experiment(config: dict[str, Any], results: Path) -> tuple[Any, Any]:
     return experiment, observer
 
 
-def _setup_logger(loop: Loop, run: Any, results: Path) -> None:
+def _setup_logger(loop: Loop, run: Any, results: Path, draw: Draw | None) -> None:
     logger, args = loop.logger, loop.args
     logger.setup_sacred(run)
     logger.record("models_dir", str(loop.models_dir))
@@ -202,7 +206,7 @@ def _setup_logger(loop: Loop, run: Any, results: Path) -> None:
     if args.use_tensorboard:
         logger.setup_tensorboard(results / "tb_logs" / args.unique_token)
     if args.use_wandb:
-        logger.setup_wandb(loop.config, results)
+        logger.setup_wandb(loop.config, results, draw)
 
 
 def _save_artifacts(runner: Any, results_dir: Path, console: logging.Logger) -> None:

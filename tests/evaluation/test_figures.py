@@ -31,6 +31,12 @@ def test_both_pictures_are_drawn(folder, n_states):
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in drawn)
 
 
+def test_the_policy_is_drawn_where_it_was_kept(folder):
+    nu, policy = np.full((5, 2), 0.5), np.full((4, 2, 5), 0.2)
+    np.savez(folder / "population.npz", population_last=nu, policy_last=policy)
+    assert [picture.name for picture in figures.draw(folder)][-1] == "policy.png"
+
+
 def test_a_run_without_a_population_has_one_picture(folder):
     assert [picture.name for picture in figures.draw(folder)] == ["exploitability.png"]
 

@@ -9,9 +9,10 @@ import wandb
 from tqdm import tqdm
 
 from mf_pmd.host import run
+from mf_pmd.host.loop import Loop
 from mf_pmd.host.utils.logger import Logger
 from mf_pmd.host.utils.progress import BAR, Progress
-from mf_pmd.host.utils.wandb_sink import group_name
+from mf_pmd.host.utils.wandb_sink import WandbSink, group_name
 
 
 class SacredRun:
@@ -35,6 +36,16 @@ class WandbRun:
         self.rows = []
         self.calls = 0
         self.finished = False
+        self.defined = []
+        self.summary = {}
+        self.models = []
+        self.exit_code = None
+
+    def define_metric(self, name, step_metric=None):
+        self.defined.append((name, step_metric))
+
+    def log_artifact(self, artifact, aliases):
+        self.models.append((artifact, aliases))
 
     def log(self, row, step):
         self.calls += 1
@@ -42,8 +53,9 @@ class WandbRun:
             raise RuntimeError("no network")
         self.rows.append((row, step))
 
-    def finish(self):
+    def finish(self, exit_code):
         self.finished = True
+        self.exit_code = exit_code
 
 
 @pytest.fixture
@@ -58,6 +70,8 @@ CONFIG = {
     "env": "toy",
     "env_args": {"key": "small", "seed": 1},
     "seed": 1,
+    "evaluate": False,
+    "save_replay": False,
     "wandb_team": None,
     "wandb_project": "p",
     "wandb_mode": "offline",
@@ -110,6 +124,120 @@ def test_wandb_gets_one_row_a_step(quiet, monkeypatch, tmp_path):
     assert fake.rows == [({"a": 1.0, "b": 2.0, "t_env": 0}, 0), ({"a": 3.0, "t_env": 5}, 5)]
     assert fake.finished
     assert (given["entity"], given["mode"], given["group"]) == (None, "offline", group_name(CONFIG))
+    assert (given["name"], given["job_type"]) == ("ippo-small-seed1", "train")
+    assert given["tags"] == ["ippo", "small"]
+    assert fake.defined == [("t_env", None), ("*", "t_env")]
+    assert fake.exit_code == 0
+    assert fake.summary == {}  # nothing was tested
+
+
+@pytest.fixture
+def sink(quiet, monkeypatch, tmp_path):
+    """A sink on a run that remembers, its charts and pictures plain values."""
+    fake = WandbRun()
+    monkeypatch.setattr(wandb, "init", lambda **kwargs: fake)
+    monkeypatch.setattr(wandb, "Image", lambda pixels: ("image", pixels))
+    monkeypatch.setattr(wandb.plot, "line_series", lambda **chart: chart)
+    sink = WandbSink(CONFIG, tmp_path, quiet, draw=lambda arrays: {"picture": arrays["x"]})
+    return sink, fake
+
+
+def log_test(sink, t, mean_field, mean=1.0):
+    sink.log("test_mean_field_exploitability", mean_field, t)
+    for key, value in {"": mean, "_lower": mean - 1, "_upper": mean + 1}.items():
+        sink.log(f"test_exploitability_mean{key}", value, t)
+    sink.log_test(lambda: {"x": t}, t)
+
+
+def test_a_test_adds_its_pictures_and_one_chart_of_the_bracket(sink):
+    sink, fake = sink
+    log_test(sink, 0, 2.0, mean=5.0)
+    log_test(sink, 10, 1.0, mean=4.0)
+    sink.finish()
+    first, second = (row for row, _ in fake.rows)
+    assert (first["picture"], second["picture"]) == (("image", 0), ("image", 10))
+    chart = second["exploitability_bracket"]
+    assert chart["keys"] == ["mean over agents", "mean over agents, lower", "mean over agents, upper"]
+    assert chart["xs"] == [[0, 10]] * 3
+    assert chart["ys"] == [[5.0, 4.0], [4.0, 3.0], [6.0, 5.0]]
+    assert first["exploitability_bracket"]["xs"] == [[0]] * 3
+    assert fake.summary["best_mean_field_exploitability"] == 1.0
+
+
+def test_the_chart_stays_small_and_ends_whole(sink):
+    sink, fake = sink
+    for t in range(200):
+        log_test(sink, t, 1.0)
+    sink.log("episode", 200, 199)
+    sink.finish()
+    lengths = [len(row["exploitability_bracket"]["xs"][0]) for row, _ in fake.rows if len(row) > 6]
+    assert lengths[:21] == [*range(1, 22)]
+    assert lengths[-1] == 200
+    assert sum(lengths) < 25 * 200
+
+
+def test_what_is_not_finite_is_no_point_of_the_chart(sink):
+    sink, fake = sink
+    log_test(sink, 0, math.nan, mean=math.nan)
+    log_test(sink, 10, 1.0, mean=2.0)
+    sink.finish()
+    assert fake.rows[-1][0]["exploitability_bracket"]["xs"] == [[10]] * 3
+
+
+def test_checkpoints_are_versions_of_a_model(sink, tmp_path, monkeypatch):
+    sink, fake = sink
+    folder = tmp_path / "models"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "agent.th").write_text("weights")
+    for t, score in ((0, 2.0), (10, 1.0), (20, 1.5), (30, 0.5)):
+        log_test(sink, t, score)
+        sink.save(folder, t)
+    sink.save(folder, 35)  # not tested
+    assert [aliases for _, aliases in fake.models] == [
+        ["latest", "t_env-0", "best"],
+        ["latest", "t_env-10", "best"],
+        ["latest", "t_env-20"],
+        ["latest", "t_env-30", "best"],
+        ["latest", "t_env-35"],
+    ]
+    artifact = fake.models[1][0]
+    assert (artifact.name, artifact.type) == ("ippo-small-seed1-x", "model")
+    assert artifact.metadata["t_env"] == 10
+    assert artifact.metadata["test_mean_field_exploitability"] == 1.0
+    assert (artifact.metadata["algorithm"], artifact.metadata["seed"]) == ("ippo", 1)
+    assert list(artifact.manifest.entries) == ["deep/agent.th"]
+
+
+def test_a_picture_that_fails_ends_the_pictures_alone(quiet, monkeypatch, tmp_path, caplog):
+    fake = WandbRun()
+    monkeypatch.setattr(wandb, "init", lambda **kwargs: fake)
+
+    def draw(arrays):
+        raise ValueError("no such colour")
+
+    sink = WandbSink(CONFIG, tmp_path, quiet, draw=draw)
+    for t in range(3):
+        sink.log("a", 1.0, t)
+        sink.log_test(dict, t)
+    sink.finish(failed=True)
+    assert caplog.text.count("no such colour") == 1
+    assert [step for _, step in fake.rows] == [0, 1, 2]
+    assert fake.exit_code == 1
+
+
+def test_evaluations_are_told_from_trainings(quiet, monkeypatch, tmp_path):
+    given = {}
+    monkeypatch.setattr(wandb, "init", lambda **kwargs: given.update(kwargs) or WandbRun())
+    config = {
+        **CONFIG,
+        "evaluate": True,
+        "hypergroup": "mine",
+        "env_args": {"key": "a b", "n_agents": 5},
+    }
+    WandbSink(config, tmp_path, quiet)
+    assert (given["job_type"], given["name"]) == ("evaluate", "ippo-a-b-seed1")
+    assert given["tags"] == ["ippo", "a b", "N=5", "mine"]
+    assert given["group"] == group_name({**config, "evaluate": False})
 
 
 def test_groups_differ_by_settings_and_not_by_seed():
@@ -117,7 +245,17 @@ def test_groups_differ_by_settings_and_not_by_seed():
     other_settings = {**CONFIG, "wandb_project": "q"}
     assert group_name(CONFIG) == group_name(other_seed) != group_name(other_settings)
     assert group_name(CONFIG).startswith("ippo_small_")
+    assert group_name(CONFIG) == group_name({**CONFIG, "local_results_path": "elsewhere"})
     assert CONFIG["env_args"]["seed"] == 1
+
+
+def test_a_crash_is_told_to_wandb(toy_config, monkeypatch):
+    fake = WandbRun()
+    monkeypatch.setattr(wandb, "init", lambda **kwargs: fake)
+    monkeypatch.setattr(Loop, "train", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run.train(toy_config("use_wandb=True"))
+    assert fake.exit_code == 1
 
 
 @pytest.mark.parametrize("broken", ["init", "log"])

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ...errors import UserError
-from .wandb_sink import WandbSink
+from .wandb_sink import Draw, WandbSink
 
 
 class _ConsoleHandler(logging.Handler):
@@ -60,9 +60,9 @@ class Logger:
         """Send metrics and info to a sacred run."""
         self._run = run
 
-    def setup_wandb(self, config: dict[str, Any], directory: Path) -> None:
-        """Send metrics to Weights & Biases too; a failure of theirs is a warning."""
-        self._wandb = WandbSink(config, directory, self.console_logger)
+    def setup_wandb(self, config: dict[str, Any], directory: Path, draw: Draw | None = None) -> None:
+        """Send metrics, pictures and models to Weights & Biases too; a failure of theirs is a warning."""
+        self._wandb = WandbSink(config, directory, self.console_logger, draw)
 
     def setup_tensorboard(self, directory: Path) -> None:
         """Send metrics to TensorBoard too.
@@ -133,16 +133,26 @@ class Logger:
                 key: list(value) if isinstance(value, list) else value for key, value in self._info.items()
             }
 
-    def save_file(self, path: Path) -> None:
-        """Copy a folder into the W&B run, if there is one."""
-        if self._wandb is not None:
-            self._wandb.save(path)
+    def log_test(self, runner: Any, t: int) -> None:
+        """Tell W&B, if it listens, that a test has ended whose numbers were logged.
 
-    def finish(self) -> None:
-        """Flush and close everything."""
+        Args:
+            runner: may offer ``artifacts()``, the arrays that pictures are made of.
+            t: environment steps.
+        """
+        if self._wandb is not None:
+            self._wandb.log_test(getattr(runner, "artifacts", dict), t)
+
+    def log_model(self, folder: Path, t: int) -> None:
+        """Log a checkpoint to the W&B run, if there is one."""
+        if self._wandb is not None:
+            self._wandb.save(folder, t)
+
+    def finish(self, *, failed: bool = False) -> None:
+        """Flush and close everything; W&B is told whether the run failed."""
         self.flush()
         if self._wandb is not None:
-            self._wandb.finish()
+            self._wandb.finish(failed=failed)
         if self._tensorboard is not None:
             self._tensorboard.close()
 
