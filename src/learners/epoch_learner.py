@@ -50,8 +50,7 @@ class EpochLearner(ABC):
         metrics = self.learn(batch)
         for key, value in metrics.items():
             if not math.isfinite(value):
-                remedy = " or ".join(f"{name}={getattr(self.args, name)}" for name in self.remedies)
-                raise DivergenceError(f"{key}={value} at t_env={t_env}: training diverged; lower {remedy}")
+                raise DivergenceError(f"{key}={value} at t_env={t_env}: training diverged; {self.remedy()}")
         self.mac.record_iterate()
         self.epoch += 1
         if t_env - self.log_stats_t >= self.args.learner_log_interval:
@@ -62,6 +61,10 @@ class EpochLearner(ABC):
     @abstractmethod
     def learn(self, batch: Any) -> dict[str, float]:
         """Learn from one batch; returns the metrics to log."""
+
+    def remedy(self) -> str:
+        """What to change when training diverged."""
+        return "lower " + " or ".join(f"{name}={getattr(self.args, name)}" for name in self.remedies)
 
     def modules(self) -> dict[str, Any]:
         """Everything with a state_dict that a checkpoint must hold, besides the controller."""

@@ -35,7 +35,8 @@ class PopulationRunner:
         args: the host's configuration; reads ``env_args``, ``observation``, ``population``,
             ``batch_size_run``, ``test_nepisode``, ``runner_log_interval``, ``common_reward``,
             ``reward_scalarisation``, ``device``, ``seed``. Writes ``args.population_info``:
-            {"game", "n_states", "horizon"}, which tells mean-field controllers what they play.
+            {"game", "n_states", "horizon", "model"}, which tells mean-field controllers what they play
+            and oracles the induced game (None for a game without tables).
         logger: the host's logger.
         episode_batch: the host's EpisodeBatch class, bound when the runner is registered.
         on_close: called with the runner when the host closes it, bound likewise.
@@ -65,6 +66,7 @@ class PopulationRunner:
             "game": args.env_args["key"],
             "n_states": self.game.n_states,
             "horizon": self.game.horizon,
+            "model": self.game.mean_field_model() if self.game.has_tables else None,
         }
         self.t_env = 0
         self.log_train_stats_t = -args.runner_log_interval - 1
