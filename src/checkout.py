@@ -178,7 +178,35 @@ def host_api(source: Path) -> HostAPI:
     """
     registries = {field: _import(module, source).REGISTRY for field, module in REGISTRY_MODULES.items()}
     batch = _import("components.episode_buffer", source).EpisodeBatch
-    return HostAPI(**registries, EpisodeBatch=batch, on_close=keep_pictures)
+    return HostAPI(**registries, EpisodeBatch=batch, on_close=close)
+
+
+def close(runner: Any) -> None:
+    """What a run leaves behind when EPyMARL closes its runner."""
+    keep_pictures(runner)
+    if getattr(runner.logger, "use_wandb", False):
+        tell_wandb(runner)
+
+
+def tell_wandb(runner: Any) -> None:
+    """Add to EPyMARL's W&B run what its logger has no means for: last pictures, bracket, summary.
+
+    They go into the row that EPyMARL's logger sends when it finishes.
+    """
+    logger = runner.logger
+    try:
+        from .evaluation.test_pictures import pictures_of_test
+        from .host.utils import wandb_sink
+        from .host.utils.exploitability_summary import bracket_lines, summarise
+
+        curves = {key: dict(series) for key, series in logger.stats.items() if "exploitability" in key}
+        lines = bracket_lines(curves)
+        row = wandb_sink.images(pictures_of_test(runner.artifacts()))
+        row |= {wandb_sink.BRACKET: wandb_sink.line_chart(lines)} if lines else {}
+        logger.wandb_current_data.update(row)
+        logger.wandb.summary.update(summarise(curves))
+    except Exception as error:  # the run is over and complete
+        print(f"mf-pmd: W&B gets neither pictures nor summary ({error!r})", file=sys.stderr)
 
 
 def keep_pictures(runner: Any) -> None:

@@ -3,7 +3,9 @@
 import importlib
 import importlib.util
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from mf_pmd import checkout
@@ -116,3 +118,36 @@ def test_a_module_of_another_package_is_not_taken_for_the_checkouts(stand_in, mo
     monkeypatch.setitem(sys.modules, "learners", other)
     with pytest.raises(UserError, match="the name 'learners' belongs to"):
         checkout.host_api(stand_in.source)
+
+
+class WandbRow:
+    """What EPyMARL's logger with W&B holds when a runner is closed, of two tests."""
+
+    use_wandb = True
+
+    def __init__(self):
+        self.stats = {
+            "test_mean_field_exploitability": [(0, 2.0), (10, 1.0)],
+            **{f"test_exploitability_mean{end}": [(0, 3.0), (10, 2.0)] for end in ("", "_lower", "_upper")},
+            "loss": [(0, object())],
+        }
+        self.wandb_current_data = {"test_return_mean": 1.0}
+        self.wandb = SimpleNamespace(summary={})
+
+
+def test_wandb_of_a_checkout_gets_pictures_bracket_and_summary():
+    logger = WandbRow()
+    arrays = {"population_last": np.full((3, 2), 0.5), "policy_last": np.full((2, 2, 2), 0.5)}
+    checkout.close(SimpleNamespace(logger=logger, artifacts=lambda: arrays))
+    names = {"test_return_mean", "population_flow", "policy", "exploitability_bracket"}
+    assert set(logger.wandb_current_data) == names
+    assert logger.wandb.summary["last_exploitability_mean"] == 2.0
+    assert logger.wandb.summary["best_t_env"] == 10
+
+
+def test_a_wandb_that_fails_ends_no_run_of_a_checkout(capsys):
+    logger = WandbRow()
+    logger.wandb = None
+    checkout.close(SimpleNamespace(logger=logger, artifacts=dict))
+    assert "neither pictures nor summary" in capsys.readouterr().err
+    checkout.close(SimpleNamespace(logger=SimpleNamespace(), artifacts=dict))

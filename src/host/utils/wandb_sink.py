@@ -140,7 +140,7 @@ class WandbSink:
         lines = bracket_lines(self._curves)
         self._charted = self._tests
         if lines:
-            self._row |= self._guard(lambda: {BRACKET: _line_chart(lines)}) or {}
+            self._row |= self._guard(lambda: {BRACKET: line_chart(lines)}) or {}
 
     def _add_pictures(self, artifacts: Callable[[], Mapping[str, Any]]) -> None:
         assert self._draw is not None
@@ -150,7 +150,7 @@ class WandbSink:
             self._draw = None
             self._console.warning("no more pictures for W&B: they could not be drawn (%r)", error)
             return
-        self._row |= self._guard(lambda: _images(pictures)) or {}
+        self._row |= self._guard(lambda: images(pictures)) or {}
 
     def _log_model(self, folder: Path, t: int, scores: dict[str, float]) -> None:
         import wandb
@@ -222,13 +222,14 @@ def group_name(config: dict[str, Any]) -> str:
     return f"{config['name']}_{game_of(config)}_{digest}"
 
 
-def _images(pictures: Mapping[str, Any]) -> dict[str, Any]:
+def images(pictures: Mapping[str, Any]) -> dict[str, Any]:
+    """Pictures [height, width, 3] of bytes as what W&B logs."""
     import wandb
 
     return {name: wandb.Image(pixels) for name, pixels in pictures.items()}
 
 
-def _line_chart(lines: Mapping[str, Mapping[int, float]]) -> Any:
+def line_chart(lines: Mapping[str, Mapping[int, float]]) -> Any:
     """One chart of many lines over environment steps; what is not finite is left out."""
     import wandb
 
