@@ -90,9 +90,9 @@ def console(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtu
 
 @pytest.fixture
 def toy_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """The configuration of a short run of ippo on the toy; takes ``key=value`` words."""
+    """The configuration of a short run of an algorithm on the toy; takes ``key=value`` words."""
 
-    def load(*words: str) -> dict[str, Any]:
+    def load(*words: str, alg: str = "ippo") -> dict[str, Any]:
         base = [
             "seed=1",
             "use_cuda=False",
@@ -100,6 +100,6 @@ def toy_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "hidden_dim=16",
             f"local_results_path={tmp_path / 'out'}",
         ]
-        return load_config("ippo", str(TOY_YAML), [*base, *words], [HOST_CONFIG])
+        return load_config(alg, str(TOY_YAML), [*base, *words], [HOST_CONFIG])
 
     return load

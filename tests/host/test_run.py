@@ -105,24 +105,31 @@ def test_individual_and_common_rewards_log_the_same_scale(toy_config):
 
 
 VARIANTS = {
-    "on policy": [],
-    "perceptron, hard targets, gae": [
-        "use_rnn=False",
-        "target_update_interval_or_tau=3",
-        "use_gae=True",
-        "standardise_returns=True",
-    ],
-    "with a buffer": ["buffer_size=20", "obs_last_action=True"],
+    "on policy": ("ippo", []),
+    "recurrent": ("ippo", ["use_rnn=True"]),
+    "central critic": ("mappo", ["epochs=2"]),
+    "a2c": ("ia2c", ["use_gae=True"]),
+    "a2c, central critic, common reward": ("maa2c", ["common_reward=True"]),
+    "hard targets, gae": (
+        "ippo",
+        [
+            "target_update_interval_or_tau=3",
+            "use_gae=True",
+            "standardise_returns=True",
+        ],
+    ),
+    "with a buffer": ("ippo", ["buffer_size=20", "obs_last_action=True"]),
 }
 
 
-@pytest.mark.parametrize("words", VARIANTS.values(), ids=VARIANTS)
-def test_resuming_equals_not_stopping_bit_for_bit(toy_config, words):
+@pytest.mark.parametrize(("alg", "words"), VARIANTS.values(), ids=VARIANTS)
+def test_resuming_equals_not_stopping_bit_for_bit(toy_config, alg, words):
     epochs = 6
     words = fixed_length(*words, "test_interval=70")
-    whole = run.train(toy_config(*words, f"t_max={80 * epochs}"))
-    first = run.train(toy_config(*words, f"t_max={40 * epochs}", "test_interval=40"))
-    second = run.train(toy_config(*words, f"t_max={80 * epochs}", f"checkpoint_path={first.models_dir}"))
+    whole = run.train(toy_config(*words, f"t_max={80 * epochs}", alg=alg))
+    first = run.train(toy_config(*words, f"t_max={40 * epochs}", "test_interval=40", alg=alg))
+    last = (f"t_max={80 * epochs}", f"checkpoint_path={first.models_dir}")
+    second = run.train(toy_config(*words, *last, alg=alg))
     assert first.t_env == 40 * epochs
     assert second.t_env == whole.t_env == 80 * epochs
     expected, reached = weights(whole.checkpoint), weights(second.checkpoint)
@@ -172,9 +179,10 @@ def test_checkpoints_of_other_games_and_damaged_ones_are_refused(toy_config, mon
         run.train(toy_config(path, "t_max=40"))
     for word, match in {
         "hidden_dim=8": "hidden_dim is 16 there and 8 here",
-        "use_rnn=False": "use_rnn is True there and False here",
+        "use_rnn=True": "use_rnn is False there and True here",
         "obs_agent_id=True": "obs_agent_id is False there and True here",
         "obs_last_action=True": "obs_last_action is False there and True here",
+        "obs_individual_obs=True": "obs_individual_obs is False there and True here",
         "name=mappo": "name is ippo there and mappo here",
         "critic_type=wider_critic": "it was made with other settings",
     }.items():

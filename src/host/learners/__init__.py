@@ -1,7 +1,9 @@
 """Learners: from a batch of episodes to better networks."""
 
+from .actor_critic_learner import ActorCriticLearner
 from .ppo_learner import PPOLearner
 
 REGISTRY = {
+    "actor_critic_learner": ActorCriticLearner,
     "ppo_learner": PPOLearner,
 }

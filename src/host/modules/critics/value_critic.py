@@ -54,9 +54,9 @@ class ValueCritic(nn.Module):
         return values.expand(-1, -1, self.n_agents, -1)
 
     def _values(self, parts: Sequence[Tensor]) -> Tensor:
-        """``[..., 1]`` from parts ``[..., x]``; with the index, the last axis but one is that of the agents."""
+        """``[..., 1]`` from parts ``[..., x]``; with the index, the agents' axis is the last but one."""
         weights = self.first.weight.split(self.sizes, dim=1)
-        hidden = self.first.bias
+        hidden: Tensor = self.first.bias
         for part, weight in zip(parts, weights, strict=False):
             hidden = hidden + F.linear(part, weight)
         if self.obs_agent_id:
