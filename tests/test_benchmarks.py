@@ -76,7 +76,7 @@ def test_targets_and_ratios(module):
 
 
 def test_mann_whitney_is_exact(module):
-    script = module("ippo_against_epymarl")
+    script = module("baselines_against_epymarl")
     assert script.mann_whitney([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == pytest.approx(2 / 252)
     assert script.mann_whitney([1, 2], [1, 2]) == 1.0
     # U = 0 or 4 in 2 of 6 splits, and 1 or 3 in 2 more; [1, 3] against [2, 4] has U = 1

@@ -1,11 +1,12 @@
-"""Our ippo against EPyMARL's own, on a_sis: the same settings, the same seeds, the same scores.
+"""Our baselines against EPyMARL's own, on one game: the same settings, the same seeds, the same scores.
 
-EPYMARL_HOME=/path/to/epymarl python benchmarks/ippo_against_epymarl.py
+EPYMARL_HOME=/path/to/epymarl python benchmarks/baselines_against_epymarl.py --algs ia2c maa2c mappo
 
-Both are played by the population runner, which scores them alike. EPyMARL's critic is always shown the
-agent's index, so there are two comparisons: ``no index`` (``obs_agent_id=False``: ours has no index anywhere,
-theirs has it in the critic) and ``index`` (``obs_agent_id=True``: actor and critic have it in both, and the
-networks are of the same shapes). The checkout is copied, run by run, and left as it is.
+Both hosts are played by the population runner, which scores them alike, and both are given every setting that
+their yaml files hold apart (``ALGORITHMS``). EPyMARL's critics are always shown the agent's index, so that
+actor-critics are compared with it (``index``: networks of the same inputs and shapes) and, if asked, without
+(``no index``: ours has none anywhere, theirs in the critic). The checkout is copied, run by run, and left as
+it is.
 """
 
 from __future__ import annotations
@@ -26,11 +27,48 @@ from pathlib import Path
 
 from tables import markdown
 
-OURS, THEIRS = "mf-pmd's ippo", "EPyMARL's ippo"
-VARIANTS = {"no index": "obs_agent_id=False", "index": "obs_agent_id=True"}
+OURS, THEIRS = "mf-pmd", "EPyMARL"
+INDEX = {"no index": ("obs_agent_id=False",), "index": ("obs_agent_id=True",)}
 METRICS = ("test_return_mean", "test_mean_field_exploitability")
 LEVEL = 0.05
 MF_PMD = "import sys; from mf_pmd.cli import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What makes the two hosts play one algorithm in one way.
+
+    Attributes:
+        shared: ``key=value`` words for both: whatever their yaml files give differently.
+        ours: words for ours alone, keys that EPyMARL does not have.
+        theirs: words for theirs alone.
+        default_variants: of INDEX, those compared unless others are asked for.
+    """
+
+    shared: tuple[str, ...]
+    ours: tuple[str, ...] = ()
+    theirs: tuple[str, ...] = ()
+    default_variants: tuple[str, ...] = ("index",)
+
+
+ON_POLICY = (
+    "batch_size_run=10",
+    "batch_size=10",
+    "buffer_size=10",
+    "use_rnn=False",
+    "hidden_dim=64",
+    "obs_individual_obs=False",
+    "entropy_coef=0.001",
+    "q_nstep=5",
+    "standardise_rewards=True",
+    "target_update_interval_or_tau=0.01",
+)
+ALGORITHMS = {
+    "ippo": Algorithm((*ON_POLICY, "lr=0.001"), ("use_gae=False",), default_variants=("no index", "index")),
+    "mappo": Algorithm((*ON_POLICY, "lr=0.001"), ("use_gae=False",)),
+    "ia2c": Algorithm((*ON_POLICY, "lr=0.003"), ("use_gae=False",)),
+    "maa2c": Algorithm((*ON_POLICY, "lr=0.003"), ("use_gae=False",)),
+}
 
 
 @dataclass(frozen=True)
@@ -39,11 +77,13 @@ class Experiment:
 
     Attributes:
         host: OURS or THEIRS.
-        variant: a key of VARIANTS.
+        alg: a key of ALGORITHMS.
+        variant: a key of INDEX.
         seed: of everything.
     """
 
     host: str
+    alg: str
     variant: str
     seed: int
 
@@ -83,9 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("not measured: EPYMARL_HOME names no checkout of EPyMARL", file=sys.stderr)
         return 2
     experiments = [
-        Experiment(host, variant, seed)
+        Experiment(host, alg, variant, seed)
         for seed in options.seeds
-        for variant in options.variants
+        for alg, variant in pairs(options)
         for host in (OURS, THEIRS)
     ]
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -103,25 +143,32 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--algs", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS))
+    parser.add_argument("--variants", nargs="+", choices=INDEX, help="default: those of each algorithm")
+    parser.add_argument("--env", default="a_sis", help="a game of ours")
     parser.add_argument("--agents", type=int, default=50, help="N")
     parser.add_argument("--t-max", type=int, default=40_000, help="environment steps of a run")
     parser.add_argument("--test-interval", type=int, default=2_000, help="environment steps between tests")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, a thread each")
-    parser.add_argument("--json", type=Path, default=Path("results/bench/ippo_against_epymarl.json"))
+    parser.add_argument("--json", type=Path, default=Path("results/bench/baselines_against_epymarl.json"))
     parser.add_argument(
-        "--settings",
-        nargs="*",
-        default=["hidden_dim=64", "lr=0.001"],
-        metavar="key=value",
-        help="for both; the others are ippo's defaults, which the two share",
+        "--settings", nargs="*", default=[], metavar="key=value", help="for both, over those of ALGORITHMS"
     )
     return parser.parse_args(argv)
 
 
+def pairs(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """The algorithms and the variants of each that are compared."""
+    return [
+        (alg, variant)
+        for alg in options.algs
+        for variant in options.variants or ALGORITHMS[alg].default_variants
+    ]
+
+
 def play(experiment: Experiment, options: argparse.Namespace, home: Path) -> Curves:
     """One run in a process of its own; raises RuntimeError with the end of its output if it fails."""
-    with tempfile.TemporaryDirectory(prefix="ippo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="baselines-") as folder:
         if experiment.host == THEIRS:
             # its sacred folder lies in the checkout, whatever local_results_path says
             shutil.copytree(home / "src", Path(folder) / "src")
@@ -142,11 +189,14 @@ def play(experiment: Experiment, options: argparse.Namespace, home: Path) -> Cur
 
 
 def command(experiment: Experiment, options: argparse.Namespace, folder: Path) -> list[str]:
-    """The command line of a run, the same words for both hosts."""
+    """The command line of a run."""
+    algorithm = ALGORITHMS[experiment.alg]
     words = [
         "runner=population",
         f"env_args.n_agents={options.agents}",
-        VARIANTS[experiment.variant],
+        *INDEX[experiment.variant],
+        *algorithm.shared,
+        *(algorithm.ours if experiment.host == OURS else algorithm.theirs),
         *options.settings,
         f"t_max={options.t_max}",
         f"test_interval={options.test_interval}",
@@ -158,7 +208,7 @@ def command(experiment: Experiment, options: argparse.Namespace, folder: Path) -
     ]
     host = [f"--host={folder}"] if experiment.host == THEIRS else []
     verb = [sys.executable, "-c", MF_PMD, "train", *host]
-    return [*verb, "--config=ippo", "--env-config=a_sis", "with", *words]
+    return [*verb, f"--config={experiment.alg}", f"--env-config={options.env}", "with", *words]
 
 
 def write(path: Path, options: argparse.Namespace, curves: dict[Experiment, Curves]) -> None:
@@ -176,42 +226,41 @@ def report(options: argparse.Namespace, curves: dict[Experiment, Curves]) -> boo
     """Print the comparison and the curves; whether every row is within the spread of the seeds."""
     n_seeds = len(options.seeds)
     print(
-        f"a_sis, N = {options.agents}, {options.t_max} environment steps, seeds "
-        f"{' '.join(map(str, options.seeds))}, {' '.join(options.settings)}. End: mean over the last quarter "
-        f"of the tests; median [min, max] of {n_seeds} seeds. Within the spread: the two ranges overlap and "
-        f"the exact two-sided Mann-Whitney p is at least {LEVEL}.\n"
+        f"{options.env}, N = {options.agents}, {options.t_max} environment steps, seeds "
+        f"{' '.join(map(str, options.seeds))}. End: mean over the last quarter of the tests; median [min, "
+        f"max] of {n_seeds} seeds. Within the spread: the two ranges overlap and the exact two-sided "
+        f"Mann-Whitney p is at least {LEVEL}.\n"
     )
     rows, agree = [], True
-    for variant in options.variants:
+    for alg, variant in pairs(options):
         for metric in METRICS:
             ours, theirs = (
-                [curves[Experiment(host, variant, seed)][metric].at_the_end() for seed in options.seeds]
+                [curves[Experiment(host, alg, variant, seed)][metric].at_the_end() for seed in options.seeds]
                 for host in (OURS, THEIRS)
             )
             p = mann_whitney(ours, theirs)
             within = overlap(ours, theirs) and p >= LEVEL
             agree = agree and within
-            rows.append(
-                [variant, metric, spread(ours), spread(theirs), f"{p:.2f}", "yes" if within else "NO"]
-            )
-    print(markdown(["variant", "metric", OURS, THEIRS, "p", "within the spread"], rows))
-    for variant in options.variants:
-        print(f"\n{variant}: the curves, median [min, max] of {n_seeds} seeds\n")
-        print(curve_table(options, curves, variant))
+            verdict = "yes" if within else "NO"
+            rows.append([alg, variant, metric, spread(ours), spread(theirs), f"{p:.2f}", verdict])
+    print(markdown(["algorithm", "variant", "metric", OURS, THEIRS, "p", "within the spread"], rows))
+    for alg, variant in pairs(options):
+        print(f"\n{alg}, {variant}: the curves, median [min, max] of {n_seeds} seeds\n")
+        print(curve_table(options, curves, alg, variant))
     return agree
 
 
-def curve_table(options: argparse.Namespace, curves: dict[Experiment, Curves], variant: str) -> str:
+def curve_table(options: argparse.Namespace, curves: dict[Experiment, Curves], alg: str, variant: str) -> str:
     """Both metrics of both hosts at ten points of training."""
     head = ["steps", *(f"{metric}, {host}" for metric in METRICS for host in (OURS, THEIRS))]
     rows = []
     for tenth in range(1, 11):
         step = options.t_max * tenth // 10
-        cells = [
-            spread([curves[Experiment(host, variant, seed)][metric].near(step) for seed in options.seeds])
-            for metric in METRICS
-            for host in (OURS, THEIRS)
-        ]
+        cells = []
+        for metric in METRICS:
+            for host in (OURS, THEIRS):
+                runs = [curves[Experiment(host, alg, variant, seed)] for seed in options.seeds]
+                cells.append(spread([run[metric].near(step) for run in runs]))
         rows.append([str(step), *cells])
     return markdown(head, rows)
 
