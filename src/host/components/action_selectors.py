@@ -66,7 +66,10 @@ class EpsilonGreedySelector(_Annealed):
         """Actions ``[B, N]`` long from action values ``[B, N, A]`` and the mask ``[B, N, A]``."""
         self.epsilon = self.args.evaluation_epsilon if test_mode else self._scheduled(t_env)
         greedy = agent_inputs.masked_fill(avail_actions == 0, -float("inf")).argmax(dim=-1)
-        uniform = Categorical(avail_actions.float()).sample()
+        if self.epsilon == 0:
+            return greedy
+        draws = torch.rand_like(agent_inputs).masked_fill(avail_actions == 0, -1.0)
+        uniform = draws.argmax(dim=-1)  # the largest of iid draws is each of them alike
         explore = torch.rand_like(agent_inputs[..., 0]) < self.epsilon
         return torch.where(explore, uniform, greedy)
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...errors import UserError
 from .episode_batch import AVAIL_ACTIONS, EpisodeBatch, Preprocess, Scheme
 
 
@@ -65,8 +66,22 @@ class ReplayBuffer(EpisodeBatch):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` gave.
+
+        Episodes of another form (other agents, one reward instead of many) are of no use here: the ring
+        stays empty.
+
+        Raises:
+            UserError: there are more of them than this ring holds.
+        """
         count = state["episodes_in_buffer"]
+        if any(value.shape[1:] != self._read(key).shape[1:] for key, value in state["stored"].items()):
+            return
+        if count > self.buffer_size:
+            raise UserError(
+                f"buffer_size={self.buffer_size}: the checkpoint holds {count} episodes; "
+                f"at least {count} are needed"
+            )
         for key, value in state["stored"].items():
             self._write(key, value, (slice(0, count), slice(None)))
         for key, value in state["written"].items():

@@ -2,8 +2,10 @@
 
 from .actor_critic_learner import ActorCriticLearner
 from .ppo_learner import PPOLearner
+from .q_learner import QLearner
 
 REGISTRY = {
     "actor_critic_learner": ActorCriticLearner,
     "ppo_learner": PPOLearner,
+    "q_learner": QLearner,
 }
