@@ -14,6 +14,7 @@ from ..modules.policy_history import OUTPUT_POLICIES
 from ..modules.running_history import RunningHistory
 from .mean_field_controller import POLICY_FILE, inverse_cdf_thresholds, require_population
 
+PRIVATE_TABLE = "private_table"  # what a checkpoint calls its agent
 LARGEST_TABLE = 2**26  # entries; a run holds some 16 such tables of 4 bytes, 4 GiB
 
 
@@ -187,7 +188,7 @@ class PrivateTableMAC:
             "n_states": self.n_states,
             "n_actions": self.n_actions,
             "horizon": self.horizon,
-            "agent": "private_table",
+            "agent": PRIVATE_TABLE,
             "output_policy": self.output_policy,
         }
 

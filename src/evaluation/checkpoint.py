@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from ..controllers.mean_field_controller import POLICY_FILE
+from ..controllers.private_table_mac import PRIVATE_TABLE
 from ..errors import UserError
 from ..modules.agents import MeanFieldNetworkAgent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
+from ..modules.running_history import RunningHistory
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,10 @@ class LearntPolicy:
 
     Attributes:
         name: ``last``, ``average`` or ``tail``.
-        table: pi [H, S, A] float32, None for a policy that reads the population.
+        table: pi [H, S, A] float32, None for a policy that reads the population; of agents with tables
+            of their own, their plain mean.
         horizon, n_states, n_actions: H, S, A.
+        private_tables: pi^i of every agent, [N, H, S, A] float32, None where agents share a policy.
     """
 
     name: str
@@ -34,6 +38,7 @@ class LearntPolicy:
     n_states: int
     n_actions: int
     ensemble: "Ensemble | None" = None
+    private_tables: Tensor | None = None
 
     def __call__(self, h: int, nu: Tensor) -> Tensor:
         if self.table is not None:
@@ -123,7 +128,9 @@ def read_policy(name: str, saved: dict[str, Any]) -> LearntPolicy:
     meta = saved["meta"]
     sizes = {"n_states": meta["n_states"], "horizon": meta["horizon"]}
     if "tables" in saved:
-        return LearntPolicy(name, saved["tables"][name], n_actions=meta["n_actions"], **sizes)
+        own = private_tables(name, saved) if meta["agent"] == PRIVATE_TABLE else None
+        table = saved["tables"][name]
+        return LearntPolicy(name, table, n_actions=meta["n_actions"], private_tables=own, **sizes)
     args = SimpleNamespace(
         hidden_dim=meta["hidden_dim"], n_actions=meta["n_actions"], population_dependent=True
     )
@@ -132,3 +139,10 @@ def read_policy(name: str, saved: dict[str, Any]) -> LearntPolicy:
     history.load_state_dict(saved["history"])
     ensemble = Ensemble(agent, history.members(name), **sizes)
     return LearntPolicy(name, None, n_actions=meta["n_actions"], ensemble=ensemble, **sizes)
+
+
+def private_tables(name: str, saved: dict[str, Any]) -> Tensor:
+    """The policy of every agent, [N, H, S, A], out of the contents of a private-table policy.th."""
+    history = RunningHistory()
+    history.load_state_dict(saved["history"])
+    return history.mean(name)
