@@ -1,7 +1,8 @@
 """Two games of MFGLib 0.3.0 as N-player games, whose exploitability is known in closed form.
 
 Written out here for whole batches of populations; ``tests/runners/test_closed_forms.py`` holds them against
-MFGLib's own kernels. Both last two steps: choose, then be paid by how many chose what. Rewards are MFGLib's, not in [0, 1].
+MFGLib's own kernels. Both last two steps: choose, then be paid by how many chose what. Rewards are MFGLib's,
+not in [0, 1].
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from mf_pmd.games import TableGame
 from torch import Tensor
+
+from mf_pmd.games import TableGame
 
 
 class ChooseOnce(TableGame):

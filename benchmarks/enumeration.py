@@ -1,7 +1,7 @@
 """Exact N-player exploitability of a tiny game: every joint state, action and deterministic deviation.
 
 rho^-i is hidden from an agent and correlates with its own history, so that its best response is no dynamic
-program; but J^i is multilinear in the rows of its policy, so that a deterministic deviation is among the best.
+program; but J^i is multilinear in the rows of its policy, so that one of the best is deterministic.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class JointGame:
         game = self.game
         cells = self.states[:, None] * game.n_actions + self.actions  # [X, Y, N]
         held = torch.nn.functional.one_hot(cells, game.n_states * game.n_actions).double()  # [X, Y, N, C]
-        met = held.mean(2) if game.population == "all" else (held.sum(2) - held[:, :, i]) / (game.n_agents - 1)
+        met = (
+            held.mean(2) if game.population == "all" else (held.sum(2) - held[:, :, i]) / (game.n_agents - 1)
+        )
         mu = met.unflatten(-1, (game.n_states, game.n_actions))
         u = game.personal[i].double()
         law = game.transition_table(mu, u).expand(*mu.shape, game.n_states).flatten(-3, -2)  # [X, Y, C, S]

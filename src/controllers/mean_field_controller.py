@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.checks import require_policy
 from ..functional.mean_field import Policy
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanFieldAgent, MeanFieldNetworkAgent
@@ -69,11 +70,11 @@ class MeanFieldMAC:
         self.n_actions: int = args.n_actions
         self.horizon: int = args.population_info["horizon"]
         self.game: str = args.population_info["game"]
-        if args.output_policy not in OUTPUT_POLICIES:
-            raise UserError(f"output_policy={args.output_policy}: choose one of {', '.join(OUTPUT_POLICIES)}")
         policies = {name: kind for name, kind in AGENTS.items() if issubclass(kind, MeanFieldAgent)}
         if args.agent not in policies:
             raise UserError(f"agent={args.agent}: a mean-field controller takes {' or '.join(policies)}")
+        if args.output_policy not in OUTPUT_POLICIES:
+            raise UserError(f"output_policy={args.output_policy}: choose one of {', '.join(OUTPUT_POLICIES)}")
         self.output_policy: str = args.output_policy
         kind = policies[args.agent]
         self.agent: MeanFieldAgent = kind(self._input_size(kind.tabular), args)
@@ -124,7 +125,7 @@ class MeanFieldMAC:
         if self.population_dependent:
             return self.policy_rows(name, h, population)
         if name not in self._tables:
-            self._tables[name] = self.history.mean(name)
+            self._tables[name] = require_policy(self.history.mean(name), name=f"the {name} policy")
         return self._tables[name][h].unsqueeze(0)
 
     # What a learner calls.

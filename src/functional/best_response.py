@@ -8,8 +8,8 @@ from torch import Tensor
 
 class BestResponse(NamedTuple):
     """Attributes:
-    value: optimal value at step 0 of every state, [S].
-    actions: a greedy action of every step and state, [H, S] int64.
+    value: optimal value at step 0 of every state, [..., S].
+    actions: a greedy action of every step and state, [..., H, S] int64.
     """
 
     value: Tensor
@@ -20,16 +20,17 @@ def best_response(transition: Tensor, reward: Tensor) -> BestResponse:
     """Backward induction: V_h(s) = max_a R_h(s, a) + sum_s' P_h(s' | s, a) V_{h+1}(s'), V_H = 0.
 
     Args:
-        transition: [H, S, A, S].
-        reward: [H, S, A], reward units a step.
+        transition: [..., H, S, A, S], as many problems as there are batch dimensions for.
+        reward: [..., H, S, A], reward units a step.
 
     Returns:
         The optimal values at h = 0 (reward units summed over the horizon) and greedy actions;
         ties go to the lowest action.
     """
-    horizon, n_states, _ = reward.shape
-    value = torch.zeros(n_states, dtype=reward.dtype, device=reward.device)
-    actions = torch.zeros(horizon, n_states, dtype=torch.long, device=reward.device)
+    *batch, horizon, n_states, _ = reward.shape
+    value = reward.new_zeros(*batch, n_states)
+    actions = torch.zeros(*batch, horizon, n_states, dtype=torch.long, device=reward.device)
     for h in reversed(range(horizon)):
-        value, actions[h] = (reward[h] + transition[h] @ value).max(-1)
+        ahead = torch.einsum("...sat,...t->...sa", transition[..., h, :, :, :], value)
+        value, actions[..., h, :] = (reward[..., h, :, :] + ahead).max(-1)
     return BestResponse(value, actions)

@@ -8,28 +8,19 @@ from torch import Tensor
 from .best_response import best_response
 
 TOO_WIDE = 0.25  # of what the game can pay: an interval wider than this says nothing about a gain of 0
+STANDARD_ERRORS = 2.24  # z: each end then misses with probability .0125, the two together with .025
 
 
 class FrozenFlows(NamedTuple):
-    """The decision problems that one agent faced, one an episode, the others' play held fixed.
+    """Decision problems that an agent faced, one a flow, the others' play held fixed.
 
     Attributes:
-        transition: P^i(s' | s, a, rho^-i_{b,h}), [B, H, S, A, S] float64.
-        reward: R^i(s, a, rho^-i_{b,h}), [B, H, S, A] float64.
-        initial_law: rho0 [S] float64.
+        transition: P^i(s' | s, a, rho^-i_h), [..., H, S, A, S] float64.
+        reward: R^i(s, a, rho^-i_h), [..., H, S, A] float64.
     """
 
     transition: Tensor
     reward: Tensor
-    initial_law: Tensor
-
-    def halves(self) -> tuple["FrozenFlows", "FrozenFlows"]:
-        """The first half of the episodes and the rest."""
-        middle = self.transition.shape[0] // 2
-        return (
-            FrozenFlows(self.transition[:middle], self.reward[:middle], self.initial_law),
-            FrozenFlows(self.transition[middle:], self.reward[middle:], self.initial_law),
-        )
 
 
 class Bracket(NamedTuple):
@@ -39,8 +30,7 @@ class Bracket(NamedTuple):
         estimate: what the deviation found gains on flows it was not fitted to.
         lower: the same minus z standard errors.
         upper: what it gains on the flows it was fitted to, plus z standard errors.
-        too_weak: whether the deviator was: the lower end is no gain at all, and the interval is
-            wide; a small estimate then means nothing.
+        too_weak: whether the deviator was: see ``bracket``; a small estimate then means nothing.
     """
 
     estimate: float
@@ -49,62 +39,100 @@ class Bracket(NamedTuple):
     too_weak: bool
 
 
-def flow_values(flows: FrozenFlows, policy: Tensor) -> Tensor:
-    """V(flow_b, pi): expected return of one agent along each frozen flow, forward in time.
-
-    Args:
-        flows: of B episodes.
-        policy: pi [H, S, A] float64.
-
-    Returns:
-        [B], reward units summed over the horizon.
-    """
-    n_episodes, horizon = flows.reward.shape[:2]
-    law = flows.initial_law.expand(n_episodes, -1)  # [B, S]
-    value = torch.zeros(n_episodes, dtype=law.dtype, device=law.device)
-    for h in range(horizon):
-        cells = law.unsqueeze(-1) * policy[h]  # [B, S, A]
-        value = value + (cells * flows.reward[:, h]).sum((1, 2))
-        law = torch.einsum("bsa,bsat->bt", cells, flows.transition[:, h])
-    return value
-
-
 def greedy_deviation(flows: FrozenFlows) -> Tensor:
-    """The best response to the average decision problem of the flows, as a policy [H, S, A].
+    """The best response to the average decision problem of F flows, greedy actions [..., H, S] int64.
 
-    Backward induction on the mean of the kernels over episodes. With common noise, or others who
+    Backward induction on the mean of the kernels over flows. With common noise, or others who
     read the population, the flows differ by O(1) and this mean is biased: its gain is then a
     lower bound only.
-    """
-    actions = best_response(flows.transition.mean(0), flows.reward.mean(0)).actions  # [H, S]
-    return torch.nn.functional.one_hot(actions, flows.reward.shape[-1]).to(flows.reward.dtype)
-
-
-def deviation_gain(flows: FrozenFlows, policy: Tensor, *, z: float = 2.24) -> Bracket:
-    """Bracket of F_i = max_pi' E_flow[V(flow, pi')] - E_flow[V(flow, pi_i)].
-
-    The first half of the flows fits the deviation; both halves measure it, flow by flow, against
-    the agent's own policy, so that what the flows have in common cancels. |F_i - E^i| = O(1 / N),
-    of either sign: frozen flows do not answer the deviator.
 
     Args:
-        flows: at least 4 episodes.
-        policy: pi_i [H, S, A] float64.
-        z: standard errors by which the ends are widened; neither covers without.
+        flows: [..., F, H, S, A(, S)].
+    """
+    return best_response(flows.transition.mean(-5), flows.reward.mean(-4)).actions
+
+
+def regrets(flows: FrozenFlows, actions: Tensor) -> Tensor:
+    """V^g_h(s) - Q^g_h(s, a) along each flow: what doing a at (h, s) costs one who then plays g.
+
+    With Q^g_h(s, a) = R_h(s, a) + sum_s' P_h(s' | s, a) V^g_{h+1}(s'), V^g_h(s) = Q^g_h(s, g_h(s)) and
+    V^g_H = 0. By the performance difference lemma (Kakade & Langford 2002) the return of g less that
+    of any other play is the expected sum of these along the other's own trajectory.
+
+    Args:
+        flows: [..., H, S, A(, S)].
+        actions: the deviation g, greedy actions that broadcast with [..., H, S].
 
     Returns:
-        The bracket; its ends are where they fall, the lower may be negative.
+        [..., H, S, A], reward units; 0 at the actions of g, negative where g is not optimal.
     """
-    assert flows.reward.shape[0] >= 4, flows.reward.shape
-    fitted, held_out = flows.halves()
-    deviation = greedy_deviation(fitted)
+    *batch, horizon, n_states, _ = flows.reward.shape
+    value = flows.reward.new_zeros(*batch, n_states)
+    result = torch.empty_like(flows.reward)
+    for h in reversed(range(horizon)):
+        ahead = torch.einsum("...sat,...t->...sa", flows.transition[..., h, :, :, :], value)
+        q_values = flows.reward[..., h, :, :] + ahead  # [..., S, A]
+        chosen = actions[..., h, :, None].expand(*batch, n_states, 1)
+        value = q_values.gather(-1, chosen).squeeze(-1)
+        result[..., h, :, :] = value.unsqueeze(-1) - q_values
+    return result
 
-    def gain(part: FrozenFlows) -> tuple[float, float]:
-        paired = flow_values(part, deviation) - flow_values(part, policy)  # [B / 2]
-        return paired.mean().item(), z * (paired.std() / len(paired) ** 0.5).item()
 
-    inside, inside_error = gain(fitted)
-    estimate, error = gain(held_out)
+def payable(flows: FrozenFlows) -> Tensor:
+    """What the game can pay: sum_h (max - min reward), mean over F flows [..., F, H, S, A] -> [...]."""
+    spread = flows.reward.amax((-2, -1)) - flows.reward.amin((-2, -1))  # [..., F, H]
+    return spread.sum(-1).mean(-1)
+
+
+def bracket(fitted: Tensor, held_out: Tensor, payable: float, *, z: float = STANDARD_ERRORS) -> Bracket:
+    """Bracket of an expected gain from its values in the episodes that fitted the deviation and in others.
+
+    The lower end is the held-out mean minus z standard errors: what a deviation gains at least that
+    was found without these episodes. The upper end is the mean over the fitted episodes, where an
+    optimum flatters itself, plus z standard errors (or the held-out one's, if that is more). The
+    deviator is called too weak when the lower end is no gain although the interval is wider than a
+    quarter of what the game can pay, or when the two means disagree beyond their intervals.
+
+    Args:
+        fitted: gains [B1] of the episodes that the deviation was fitted to.
+        held_out: gains [B2] of the others.
+        payable: what the game can pay, reward units.
+        z: standard errors by which the ends are widened; neither covers without.
+    """
+    inside, inside_error = mean_and_error(fitted, z)
+    estimate, error = mean_and_error(held_out, z)
     lower, upper = estimate - error, max(inside + inside_error, estimate + error)
-    payable = flows.reward.amax((2, 3)).sum(1).mean() - flows.reward.amin((2, 3)).sum(1).mean()
-    return Bracket(estimate, lower, upper, lower <= 0 and upper - lower > TOO_WIDE * payable.item())
+    blind = lower <= 0 and upper - lower > TOO_WIDE * payable
+    disagree = inside - inside_error > estimate + error
+    return Bracket(estimate, lower, upper, blind or disagree)
+
+
+def largest_bracket(
+    fitted: Tensor, held_out: Tensor, payable: Tensor, *, z: float = STANDARD_ERRORS
+) -> tuple[Bracket, int]:
+    """Bracket of the largest of U expected gains, and who was taken for it.
+
+    The unit is chosen by the fitted episodes and measured by the others, so that its estimate and
+    its lower end are not those of a lucky one: the largest of many noisy estimates is biased upwards.
+    The upper end is the largest of all units' upper ends, hence at least that of the unit whose
+    gain is truly the largest.
+
+    Args:
+        fitted: gains [B1, U].
+        held_out: gains [B2, U].
+        payable: [U], reward units.
+        z: as for ``bracket``.
+    """
+    chosen = int(fitted.mean(0).argmax())
+    found = bracket(fitted[:, chosen], held_out[:, chosen], payable[chosen].item(), z=z)
+    ends = [part.mean(0) + z * part.std(0) / len(part) ** 0.5 for part in (fitted, held_out)]
+    upper = max(found.upper, torch.stack(ends).max().item())
+    blind = found.lower <= 0 and upper - found.lower > TOO_WIDE * payable[chosen].item()
+    return Bracket(found.estimate, found.lower, upper, blind), chosen
+
+
+def mean_and_error(gains: Tensor, z: float) -> tuple[float, float]:
+    """Mean of [B] values and z standard errors of it; B >= 2."""
+    assert gains.dim() == 1, gains.shape
+    assert len(gains) >= 2, gains.shape
+    return gains.mean().item(), z * (gains.std() / len(gains) ** 0.5).item()

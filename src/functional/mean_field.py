@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .checks import require_policy
+
 Policy = Callable[[int, Tensor], Tensor]
 """A policy of the mean-field game: (h, nu [S]) -> pi_h(a | s) [S, A]. A tabular one ignores nu."""
 
@@ -63,11 +65,14 @@ def mean_field_flow(model: MeanFieldModel, policy: Policy) -> Flow:
 
     Returns:
         The flow with the tables met along it, in the dtype of ``model.initial_law``.
+
+    Raises:
+        UserError: a row of the policy is no distribution (NaN, negative, or not summing to 1).
     """
     nu = model.initial_law
     steps = []
     for h in range(model.horizon):
-        rows = policy(h, nu).to(nu.dtype)
+        rows = require_policy(policy(h, nu).to(nu.dtype), name=f"the policy at step {h}")
         mu = nu.unsqueeze(-1) * rows  # [S, A]
         transition = model.transition(mu)
         steps.append((mu, rows, transition, model.reward(mu)))

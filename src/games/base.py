@@ -196,6 +196,34 @@ class PopulationGame(ABC):
         """R(s, a, mu, u) for every cell, in [0, 1]: [..., S, A]; arguments as ``transition_table``."""
         raise UserError(self._no_tables())
 
+    def tables_met(self, others: Tensor, personal: Tensor) -> tuple[Tensor, Tensor]:
+        """Both tables for an agent that meets ``others`` from whichever cell it is in.
+
+        With ``population="all"`` the law of a cell is that at ((N - 1) others + e_cell) / N, the agent
+        itself counted where it is.
+
+        Args:
+            others: distribution of the other agents over S x A, [..., S, A].
+            personal: u, as for ``transition_table``.
+
+        Returns:
+            [..., S, A, S] and [..., S, A], all batch dimensions written out.
+        """
+        batch = torch.broadcast_shapes(others.shape[:-2], personal.shape)
+        cells = (self.n_states, self.n_actions)
+        if self.population == "others":
+            law, reward = self.transition_table(others, personal), self.reward_table(others, personal)
+            return law.expand(*batch, *cells, self.n_states), reward.expand(*batch, *cells)
+        law = others.new_empty(*batch, *cells, self.n_states)
+        reward = others.new_empty(*batch, *cells)
+        for s in range(self.n_states):
+            for a in range(self.n_actions):
+                mu = others * ((self.n_agents - 1) / self.n_agents)
+                mu[..., s, a] += 1 / self.n_agents
+                law[..., s, a, :] = self.transition_table(mu, personal)[..., s, a, :]
+                reward[..., s, a] = self.reward_table(mu, personal)[..., s, a]
+        return law, reward
+
     def _no_tables(self) -> str:
         return (
             f"{type(self).__name__} gives no tables, so that nothing is solved exactly: "

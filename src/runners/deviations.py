@@ -1,94 +1,179 @@
-"""What agents of each type could gain by deviating from whatever was played."""
+"""What agents could gain by deviating from whatever was played: the N-player score."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..functional.distributions import count_values
-from ..functional.frozen_flows import Bracket, FrozenFlows, deviation_gain
+from ..functional.frozen_flows import (
+    Bracket,
+    FrozenFlows,
+    bracket,
+    greedy_deviation,
+    largest_bracket,
+    payable,
+    regrets,
+)
 from ..games import PopulationGame
+from .played_cells import PlayedCells
+
+FEWEST_EPISODES = 4
+ENTRIES_AT_ONCE = 2**24  # of the transition tables of flows, 128 MiB
+
+
+class Gains(NamedTuple):
+    """What U units, agents or types, would have gained by deviating.
+
+    Attributes:
+        values: of every episode, [B, U] float64.
+        payable: what the game can pay to each, [U].
+        weights: share of the agents that a unit stands for, [U].
+        actions: the deviation of each, [U, H, S] int64.
+    """
+
+    values: Tensor
+    payable: Tensor
+    weights: Tensor
+    actions: Tensor
+
+
+class Verdict(NamedTuple):
+    """Attributes:
+    mean: bracket of the mean over agents.
+    largest: bracket of the maximum, over agents or types.
+    worst: the unit that was taken for the maximum.
+    too_weak: whether any deviator that counts was.
+    """
+
+    mean: Bracket
+    largest: Bracket
+    worst: int
+    too_weak: bool
 
 
 class DeviationScore:
     """Accumulates test episodes, then brackets the N-player exploitability by frozen flows.
 
-    Agents with the same personal parameter are of one type. In every episode a reference agent of
-    each type is drawn; the others' play as it met them, itself left out, makes the decision
-    problem of a deviator of its type (see ``functional.frozen_flows``). What the type played is
-    E#(h, s, a) / E#(h, s) over its agents, whose value along a flow is the mean of theirs, however
-    their own policies are made.
+    The others' play as an agent met it, itself left out, makes its decision problem. Half of the
+    episodes fit a deviation by backward induction on the mean problem; it is measured against what the
+    agents did: the expected sum of its regrets along their own trajectories (``functional.frozen_flows``),
+    whatever their policies are made of. ``PlayedCells`` says who meets whose others.
 
     Args:
         game: with tables, on whose device everything is counted.
+        individual: whether agents may have policies of their own; then they are judged one by one,
+            else by type, agents of one personal parameter.
+        n_episodes: how many are going to come.
     """
 
-    def __init__(self, game: PopulationGame) -> None:
+    def __init__(self, game: PopulationGame, *, individual: bool = False, n_episodes: int = 1) -> None:
         self.game = game
-        self.personal, self.type_of, self.sizes = torch.unique(
-            game.personal, return_inverse=True, return_counts=True
-        )  # [G], [N], [G]
-        n_types = len(self.personal)
-        shape = (n_types, game.horizon, game.n_states, game.n_actions)
-        self.played = torch.zeros(shape, dtype=torch.float64, device=game.device)
-        self.met: list[list[Tensor]] = [[] for _ in range(game.horizon)]  # by step, [B, G, S, A] a batch
-        self.reference: Tensor | None = None  # [B, G]
+        self.played = PlayedCells(game, individual=individual, n_episodes=n_episodes)
+        self.n_episodes = 0
 
     def add_actions(self, t: int, states: Tensor, actions: Tensor) -> Tensor:
         """Add what all agents did at step t, [B, N] int64 each; returns their counts [B, S, A]."""
-        game, n_types = self.game, len(self.personal)
-        n_cells = game.n_states * game.n_actions
-        cells = states * game.n_actions + actions
         if t == 0:
-            self.reference = self.draw_reference(states.shape[0])
-        assert self.reference is not None
-        by_type = count_values(self.type_of * n_cells + cells, n_types * n_cells).double()
-        by_type = by_type.reshape(-1, n_types, game.n_states, game.n_actions)  # [B, G, S, A]
-        self.played[:, t] += by_type.sum(0)
-        counts = by_type.sum(1)  # [B, S, A]
-        own = torch.nn.functional.one_hot(cells.gather(1, self.reference), n_cells)  # [B, G, S * A]
-        others = counts.unsqueeze(1) - own.reshape(by_type.shape)
-        self.met[t].append(others / (game.n_agents - 1))
-        return counts
+            self.n_episodes += states.shape[0]
+        return self.played.add(t, states, actions)
 
-    def draw_reference(self, batch_size: int) -> Tensor:
-        """One agent of each type in every episode, uniformly, from torch's global generator: [B, G]."""
-        members = [(self.type_of == g).nonzero().squeeze(1) for g in range(len(self.personal))]
-        draws = [m[torch.randint(len(m), (batch_size,), device=m.device)] for m in members]
-        return torch.stack(draws, 1)
+    def gains(self) -> Gains:
+        """Of every unit: agents where they are judged one by one, else types."""
+        view = self.played.view
+        parts = [self._group_gains(members, column) for members, column in self._groups()]
+        values, paid, actions = (
+            torch.cat(part, dim) for part, dim in zip(zip(*parts, strict=True), (1, 0, 0), strict=True)
+        )
+        n_units = values.shape[1]
+        weights = values.new_full((n_units,), 1 / n_units) if view.each_alone else self._shares()
+        return Gains(values, paid, weights, actions)
 
-    def brackets(self) -> list[Bracket]:
-        """The gain of a deviator of each type; empty with fewer than 4 episodes."""
-        mu = torch.stack([torch.cat(batches) for batches in self.met], 2)  # [B, G, H, S, A]
-        if mu.shape[0] < 4:
-            return []
-        visits = self.played.sum(-1, keepdim=True)
-        policies = torch.where(visits > 0, self.played / visits.clamp(min=1), 1 / self.game.n_actions)
-        result = []
-        for g, u in enumerate(self.personal.double()):
-            cells = mu[:, g].shape  # tables that do not read mu may come without its batch axes
-            transition = self.game.transition_table(mu[:, g], u).expand(*cells, -1)
-            reward = self.game.reward_table(mu[:, g], u).expand(cells)
-            flows = FrozenFlows(transition, reward, self.game.initial_law)
-            result.append(deviation_gain(flows, policies[g]))
-        return result
+    def verdict(self, gains: Gains) -> Verdict:
+        """The mean over agents and the maximum over units."""
+        middle = len(gains.values) // 2
+        fitted, held_out = gains.values[:middle], gains.values[middle:]
+        can_pay = (gains.payable @ gains.weights).item()
+        mean = bracket(fitted @ gains.weights, held_out @ gains.weights, can_pay)
+        largest, worst = largest_bracket(fitted, held_out, gains.payable)
+        weak = mean.too_weak or largest.too_weak
+        if not self.played.view.each_alone:
+            units = zip(fitted.T, held_out.T, gains.payable.tolist(), strict=True)
+            weak = weak or any(bracket(*unit).too_weak for unit in units)
+        return Verdict(mean, largest, worst, weak)
 
     def scores(self) -> dict[str, float]:
-        """The mean over agents and the maximum over types, each with its ends.
-
-        The ends of the mean are the means of the types' ends; those of the maximum the largest of
-        the types' ends. Nothing with fewer than 4 episodes.
-        """
-        brackets = self.brackets()
-        if not brackets:
+        """The mean over agents and the maximum, each with its ends; nothing with fewer than 4 episodes."""
+        if self.n_episodes < FEWEST_EPISODES:
             return {}
-        ends = torch.tensor([(b.estimate, b.lower, b.upper) for b in brackets], dtype=torch.float64)
-        weights = (self.sizes / self.sizes.sum()).double().cpu()
-        mean, largest = weights @ ends, ends.max(0).values
-        names = ("", "_lower", "_upper")
-        return {
-            **{f"exploitability_mean{name}": value for name, value in zip(names, mean.tolist(), strict=True)},
-            **{
-                f"exploitability_max{name}": value
-                for name, value in zip(names, largest.tolist(), strict=True)
-            },
-            "exploitability_too_weak": float(any(b.too_weak for b in brackets)),
+        return scores_of(self.verdict(self.gains()))
+
+    def _shares(self) -> Tensor:
+        return (self.played.sizes / self.played.sizes.sum()).double()
+
+    def _groups(self) -> Iterator[tuple[Tensor, int]]:
+        """Who is judged by deviations fitted together: members [D, m] of D deviators, and their column.
+
+        Types one after the other; agents by themselves (a deviation each) as many as fit at once.
+        """
+        view, game = self.played.view, self.game
+        everyone = torch.arange(game.n_agents, device=self.played.type_of.device)
+        if view.few_types and not (view.each_alone and view.own_flows):
+            for g in range(len(self.played.personal)):
+                yield everyone[self.played.type_of == g].unsqueeze(0), g
+            return
+        entries = self.n_episodes * game.horizon * self.played.n_cells * game.n_states
+        for some in everyone.split(max(1, ENTRIES_AT_ONCE // entries)):
+            yield some.unsqueeze(1), 0
+
+    def _group_gains(self, members: Tensor, column: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Gains [B, units], what the game can pay [units] and deviations [units, H, S] of one group."""
+        view = self.played.view
+        flows = self._flows(members, column)  # [D, B, m or 1, H, S, A(, S)]
+        middle = self.n_episodes // 2
+        fit = FrozenFlows(*(part[:, :middle].flatten(1, 2) for part in flows))
+        actions = greedy_deviation(fit)  # [D, H, S]
+        costs = regrets(flows, actions[:, None, None]).flatten(-2)  # [D, B, m or 1, H, C]
+        paid = payable(fit)  # [D]
+        if not self.played.keeps_cells:
+            shares = self.played.counts()[:, :, column].double() / members.shape[1]  # [B, H, C]
+            return torch.einsum("bhc,bhc->b", shares, costs[0, :, 0]).unsqueeze(1), paid, actions
+        values = self._along_trajectories(members, costs)  # [D, B, m]
+        if not view.each_alone:
+            return values.mean(-1).T, paid, actions
+        spread = values.transpose(0, 1).flatten(1)  # [B, D * m]
+        n_each = members.shape[1]
+        return spread, paid.repeat_interleave(n_each), actions.repeat_interleave(n_each, 0)
+
+    def _flows(self, members: Tensor, column: int) -> FrozenFlows:
+        """The decision problems of a group, [D, B, m or 1, H, S, A(, S)]."""
+        if self.played.view.own_flows:
+            cells = self.played.cells()[:, :, members.flatten()].long()  # [B, H, D * m]
+            met = self.played.others(cells).unflatten(1, members.shape).transpose(0, 1)
+        else:
+            cells = self.played.references()[:, :, column : column + 1]  # [B, H, 1]
+            met = self.played.others(cells).unsqueeze(0)  # [1, B, 1, H, S, A]
+        personal = self.game.personal[members[:, 0]].double()[:, None, None, None]  # [D, 1, 1, 1]
+        return FrozenFlows(*self.game.tables_met(met, personal))
+
+    def _along_trajectories(self, members: Tensor, costs: Tensor) -> Tensor:
+        """Sums of costs [D, B, m or 1, H, C] along the members' own trajectories: [D, B, m]."""
+        cells = self.played.cells()  # [B, H, N]
+        total = costs.new_zeros(len(members), len(cells), members.shape[1])
+        for h in range(self.game.horizon):
+            at = cells[:, h, members].long().transpose(0, 1)  # [D, B, m]
+            table = costs[..., h, :].expand(*at.shape, -1)  # [D, B, m, C]
+            total += table.gather(-1, at.unsqueeze(-1)).squeeze(-1)
+        return total
+
+
+def scores_of(verdict: Verdict) -> dict[str, float]:
+    """A verdict as metrics, in reward units summed over the horizon."""
+    named = {"mean": verdict.mean, "max": verdict.largest}
+    scores = {f"exploitability_{name}": found.estimate for name, found in named.items()}
+    for name, found in named.items():
+        scores |= {
+            f"exploitability_{name}_lower": found.lower,
+            f"exploitability_{name}_upper": found.upper,
         }
+    return scores | {"exploitability_too_weak": float(verdict.too_weak)}

@@ -13,11 +13,17 @@ from ..errors import UserError
 from ..functional.distributions import count_values
 from ..games import PopulationGame, make
 from ..games.observations import observation_size, observe
-from .scoring import TestScore
+from .deviations import FEWEST_EPISODES, Gains, scores_of
+from .played_deviations import WHEN, Deviators, draw_deviators, played_scores
+from .scoring import TestScore, judged_one_by_one, uniform_exploitability
 from .seeding import isolated_randomness
 from .speedometer import Speedometer
 
 BYTES_AN_AGENT_STEP = 16  # observation, action and reward, where they are smallest
+TOO_WEAK = (
+    "deviator too weak at t_env %d: the best response was fitted on too little (%d test episodes), a small "
+    "test_exploitability means nothing there; take more test_nepisode"
+)
 MOST_BYTES = 2**40  # on a device whose memory is not asked for
 
 
@@ -34,7 +40,8 @@ class PopulationRunner:
     Args:
         args: the host's configuration; reads ``env_args``, ``observation``, ``population``,
             ``batch_size_run``, ``test_nepisode``, ``runner_log_interval``, ``common_reward``,
-            ``reward_scalarisation``, ``device``, ``seed``. Writes ``args.population_info``:
+            ``reward_scalarisation``, ``device``, ``seed``, ``t_max``, ``evaluate``, and what tells whether
+            agents share a policy, ``agent`` and ``obs_agent_id``. Writes ``args.population_info``:
             {"game", "n_states", "horizon", "model"}, which tells mean-field controllers what they play
             and oracles the induced game (None for a game without tables).
         logger: the host's logger.
@@ -59,6 +66,7 @@ class PopulationRunner:
         self.on_close = on_close
         self.batch_size: int = args.batch_size_run
         set_threads(args.population["threads"])
+        require_choice("population.played", args.population["played"], WHEN)
         require_memory(args)
         self.game = make_game(args)
         self.observation_size = observation_size(args.observation, self.game.n_states)
@@ -71,11 +79,14 @@ class PopulationRunner:
         self.t_env = 0
         self.log_train_stats_t = -args.runner_log_interval - 1
         self.test_count = 0
-        self.score = TestScore(self.game)
+        self.individual = False
+        self.score = self._new_score()
+        self.uniform: float | None = None
         self.first_population: Tensor | None = None
         self.last_population: Tensor | None = None
         self.last_policy: Tensor | None = None
         self.train_returns: list[Tensor] = []
+        self.warned_too_weak = False
         self.speedometer = Speedometer()
 
     # What a host calls.
@@ -95,6 +106,8 @@ class PopulationRunner:
         self.mac = mac
         self.layout = (scheme, groups, self.batch_size, self.game.horizon + 1)
         self.preprocess = preprocess
+        self.individual = judged_one_by_one(mac, self.args)
+        self.score = self._new_score()
 
     @torch.no_grad()
     def run(self, test_mode: bool = False) -> Any:
@@ -102,7 +115,7 @@ class PopulationRunner:
         self.speedometer.tick()
         if test_mode:
             with isolated_randomness(self.game, (self.args.seed, self.t_env, self.test_count)):
-                batch, returns = self._play(test_mode=True)
+                batch, returns = self._play(test_mode=True, score=self.score)
             self._after_test(returns)
         else:
             batch, returns = self._play(test_mode=False)
@@ -116,6 +129,7 @@ class PopulationRunner:
             "t_env": self.t_env,
             "log_train_stats_t": self.log_train_stats_t,
             "first_population": self.first_population,
+            "uniform": self.uniform,
             "train_returns": self.train_returns,
         }
 
@@ -125,6 +139,7 @@ class PopulationRunner:
         self.t_env = state["t_env"]
         self.log_train_stats_t = state["log_train_stats_t"]
         self.first_population = state["first_population"]
+        self.uniform = state["uniform"]
         self.train_returns = [returns.to(self.game.device) for returns in state["train_returns"]]
 
     def artifacts(self) -> dict[str, np.ndarray]:
@@ -154,7 +169,10 @@ class PopulationRunner:
 
     # One batch of episodes.
 
-    def _play(self, *, test_mode: bool) -> tuple[Any, Tensor]:
+    def _play(
+        self, *, test_mode: bool, score: TestScore | None = None, deviators: Deviators | None = None
+    ) -> tuple[Any, Tensor]:
+        """A batch of episodes and everyone's returns [B, N]; ``score`` watches, ``deviators`` interfere."""
         game = self.game
         batch = self.episode_batch(*self.layout, preprocess=self.preprocess, device=self.args.device)
         avail = torch.ones((), dtype=torch.int, device=game.device)
@@ -168,15 +186,17 @@ class PopulationRunner:
             obs = observe(self.args.observation, states, population, t / game.horizon)
             seen = {"state": population, "obs": obs, "avail_actions": avail}
             batch.update(seen, ts=t)
-            if test_mode:
-                self.score.add_population(t, population)
+            if score is not None:
+                score.add_population(t, population)
             if t == game.horizon:
                 break
             actions = self.mac.select_actions(
                 batch, t_ep=t, t_env=self.t_env, bs=everyone, test_mode=test_mode
             )
-            if test_mode:
-                self.score.add_actions(t, states, actions)
+            if deviators is not None:
+                actions = deviators.replace(t, states, actions)
+            if score is not None:
+                score.add_actions(t, states, actions)
             states, rewards = game.step(states, actions)
             returns += rewards
             self._record(batch, t, actions, rewards)
@@ -219,13 +239,60 @@ class PopulationRunner:
 
     def _log_test(self) -> None:
         self._log_returns("test_", self.score.returns())
-        for key, value in self.score.exploitabilities(self.mac).items():
+        if self.uniform is None and self.game.has_tables:
+            self.uniform = uniform_exploitability(self.game)
+            self.logger.log_stat("uniform_mean_field_exploitability", self.uniform, self.t_env)
+        scores = self.score.mean_field_exploitabilities(self.mac) | self._deviation_scores()
+        for key, value in {**scores, "visited_share": self.score.visited_share()}.items():
             self.logger.log_stat(f"test_{key}", value, self.t_env)
         self.last_population = self.score.population()
         self.last_policy = self.score.average_policy()
         if self.first_population is None:
             self.first_population = self.last_population
-        self.score, self.test_count = TestScore(self.game), 0
+        self.score, self.test_count = self._new_score(), 0
+
+    def _new_score(self) -> TestScore:
+        return TestScore(self.game, individual=self.individual, n_episodes=self.args.test_nepisode)
+
+    def _deviation_scores(self) -> dict[str, float]:
+        """The N-player exploitability of what was tested; played too if ``population.played`` asks for it."""
+        deviations = self.score.deviations
+        if deviations is None or deviations.n_episodes < FEWEST_EPISODES:
+            return {}
+        gains = deviations.gains()
+        verdict = deviations.verdict(gains)
+        if verdict.too_weak and not self.warned_too_weak:
+            self.warned_too_weak = True
+            self.logger.console_logger.warning(TOO_WEAK, self.t_env, deviations.n_episodes)
+        scores = scores_of(verdict)
+        if self._plays_deviations():
+            worst = {"mean": None, "max": verdict.worst}
+            paired = {name: self._played_gains(gains, unit) for name, unit in worst.items()}
+            scores |= played_scores(paired)
+        return scores
+
+    def _plays_deviations(self) -> bool:
+        when = self.args.population["played"]
+        finished = self.args.evaluate or self.t_env >= self.args.t_max
+        return when == "always" or (when == "last" and finished)
+
+    def _played_gains(self, gains: Gains, unit: int | None) -> Tensor:
+        """Returns of deviators less what they get in the same episodes without deviating, [episodes].
+
+        The pairs draw from the same random streams, none of them those of the episodes that fitted.
+        """
+        assert self.score.deviations is not None
+        played, differences = self.score.deviations.played, []
+        for k in range(self.test_count):
+            key = (self.args.seed, self.t_env, self.test_count + k)
+            with isolated_randomness(self.game, (*key, 0)):
+                deviators = draw_deviators(played, gains, batch_size=self.batch_size, unit=unit)
+            returns = []
+            for who in (deviators, None):
+                with isolated_randomness(self.game, key):
+                    returns.append(deviators.own(self._play(test_mode=True, deviators=who)[1]))
+            differences.append(returns[0] - returns[1])
+        return torch.cat(differences)
 
     def _log_returns(self, prefix: str, returns: Tensor) -> None:
         """Mean over agents and episodes, and the spread over episodes of the agents' mean, [episodes]."""
@@ -234,6 +301,12 @@ class PopulationRunner:
         self.logger.log_stat(f"{prefix}return_std", returns.std(correction=0).item(), self.t_env)
         self.logger.log_stat(f"{prefix}total_return_mean", mean * self.game.n_agents, self.t_env)
         self.logger.log_stat(f"{prefix}ep_length_mean", float(self.game.horizon), self.t_env)
+
+
+def require_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise a UserError unless the value is one of the choices."""
+    if value not in choices:
+        raise UserError(f"{key}={value}: choose one of {', '.join(choices)}")
 
 
 def set_threads(threads: int) -> None:

@@ -5,8 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import UserError
+from ..functional.distributions import count_values
 from ..functional.exploitability import mean_field_exploitability
-from ..functional.mean_field import tabular_policy
+from ..functional.mean_field import tabular_policy, uniform_policy
 from ..games import PopulationGame
 from .deviations import DeviationScore
 
@@ -14,17 +16,23 @@ from .deviations import DeviationScore
 class TestScore:
     """Accumulates test episodes and scores them.
 
+    A game without tables has its returns counted and nothing solved.
+
     Args:
-        game: with tables, on whose device everything is counted.
+        game: on whose device everything is counted.
+        individual: whether agents may have policies of their own.
+        n_episodes: how many are going to come.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of its name
 
-    def __init__(self, game: PopulationGame) -> None:
+    def __init__(self, game: PopulationGame, *, individual: bool = False, n_episodes: int = 1) -> None:
         self.game = game
         shape = (game.horizon, game.n_states, game.n_actions)
         self.action_counts = torch.zeros(shape, dtype=torch.float64, device=game.device)
-        self.deviations = DeviationScore(game)
+        self.deviations: DeviationScore | None = None
+        if game.has_tables:
+            self.deviations = DeviationScore(game, individual=individual, n_episodes=n_episodes)
         self.populations = torch.zeros(
             game.horizon + 1, game.n_states, dtype=torch.float64, device=game.device
         )
@@ -35,8 +43,23 @@ class TestScore:
         self.populations[t] += population.sum(0)
 
     def add_actions(self, t: int, states: Tensor, actions: Tensor) -> None:
-        """Add what all agents did at step t: [B, N] int64 each."""
-        counts = self.deviations.add_actions(t, states, actions)  # [B, S, A]
+        """Add what all agents did at step t: [B, N] int64 each.
+
+        Raises:
+            UserError: an action that the game does not have.
+        """
+        low, high = actions.min().item(), actions.max().item()
+        if low < 0 or high >= self.game.n_actions:
+            raise UserError(
+                f"an agent chose action {low if low < 0 else high}: "
+                f"the game has actions 0 to {self.game.n_actions - 1}"
+            )
+        if self.deviations is not None:
+            counts = self.deviations.add_actions(t, states, actions)  # [B, S, A]
+        else:
+            n_cells = self.game.n_states * self.game.n_actions
+            counts = count_values(states * self.game.n_actions + actions, n_cells)
+            counts = counts.reshape(-1, self.game.n_states, self.game.n_actions)
         self.action_counts[t] += counts.sum(0)
 
     def add_returns(self, returns: Tensor) -> None:
@@ -61,20 +84,44 @@ class TestScore:
         """Share of the rows (h, s) in which somebody acted."""
         return (self.action_counts.sum(-1) > 0).double().mean().item()
 
-    def exploitabilities(self, mac: Any) -> dict[str, float]:
-        """Exploitabilities, in reward units summed over the horizon.
+    def mean_field_exploitabilities(self, mac: Any) -> dict[str, float]:
+        """Exact exploitabilities in the induced game, in reward units summed over the horizon.
 
         ``mean_field_exploitability`` (Yardim & He 2025, Def. 5) is that of the population-average
         policy that was seen to play; controllers that tell their policies (``scored_policies``) get
-        each of them scored exactly, along its own flow, as ``mean_field_exploitability_<name>``. The
-        N-player ones are ``DeviationScore``'s.
+        each of them scored along its own flow, as ``mean_field_exploitability_<name>``. Nothing for a
+        game without tables.
+
+        Raises:
+            UserError: a policy told is none (NaN, negative, or not summing to 1).
         """
+        if not self.game.has_tables:
+            return {}
         model = self.game.mean_field_model()
         policies = {"": tabular_policy(self.average_policy())}
         if hasattr(mac, "scored_policies"):
             policies |= {f"_{name}": policy for name, policy in mac.scored_policies().items()}
-        scores = {
+        return {
             f"mean_field_exploitability{suffix}": mean_field_exploitability(model, policy).item()
             for suffix, policy in policies.items()
         }
-        return scores | self.deviations.scores() | {"visited_share": self.visited_share()}
+
+
+def uniform_exploitability(game: PopulationGame) -> float | None:
+    """Mean-field exploitability of the policy that plays every action alike, the yardstick of a game."""
+    if not game.has_tables:
+        return None
+    policy = uniform_policy(game.n_states, game.n_actions)
+    return mean_field_exploitability(game.mean_field_model(), policy).item()
+
+
+def judged_one_by_one(mac: Any, args: Any) -> bool:
+    """Whether agents may act by policies of their own.
+
+    A controller says so by ``shares_policy``. Of one that does not (another host's), it is taken
+    from the settings: agents that see their index, or that have a network each (``_ns``).
+    """
+    declared = getattr(mac, "shares_policy", None)
+    if declared is not None:
+        return not declared
+    return bool(args.obs_agent_id) or "ns" in str(args.agent).split("_")

@@ -1,14 +1,24 @@
-"""Frozen flows against path enumeration, and the bracket's coverage against a known answer."""
+"""Frozen flows against path enumeration, and the bracket's coverage against known answers."""
 
 import itertools
 
 import pytest
 import torch
 
-from mf_pmd.functional.frozen_flows import FrozenFlows, deviation_gain, flow_values, greedy_deviation
+from mf_pmd.functional.frozen_flows import (
+    FrozenFlows,
+    bracket,
+    greedy_deviation,
+    largest_bracket,
+    payable,
+    regrets,
+)
+
+RHO0 = torch.tensor([0.3, 0.7], dtype=torch.float64)
+HORIZON, STATES, ACTIONS = 3, 2, 2
 
 
-def random_flows(n_episodes, *, horizon=3, n_states=2, n_actions=2, seed=0, spread=1.0):
+def random_flows(n_flows, *, seed=0, spread=1.0):
     """Random problems around a common one; ``spread`` 0 makes them equal."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -17,95 +27,166 @@ def random_flows(n_episodes, *, horizon=3, n_states=2, n_actions=2, seed=0, spre
         own = torch.rand(*shape, generator=generator, dtype=torch.float64)
         return (1 - spread) * common + spread * own
 
-    transition = draw(n_episodes, horizon, n_states, n_actions, n_states) + 0.1
-    initial = torch.full((n_states,), 1 / n_states, dtype=torch.float64)
-    rewards = draw(n_episodes, horizon, n_states, n_actions)
-    return FrozenFlows(transition / transition.sum(-1, keepdim=True), rewards, initial)
+    transition = draw(n_flows, HORIZON, STATES, ACTIONS, STATES) + 0.1
+    rewards = draw(n_flows, HORIZON, STATES, ACTIONS)
+    return FrozenFlows(transition / transition.sum(-1, keepdim=True), rewards)
 
 
-def random_policy(horizon=3, n_states=2, n_actions=2, seed=0):
+def random_policy(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return torch.softmax(torch.randn(horizon, n_states, n_actions, generator=generator).double(), -1)
+    return torch.softmax(torch.randn(HORIZON, STATES, ACTIONS, generator=generator).double(), -1)
 
 
-def deterministic_policies(horizon=3, n_states=2, n_actions=2):
-    for choice in itertools.product(range(n_actions), repeat=horizon * n_states):
-        actions = torch.tensor(choice).reshape(horizon, n_states)
-        yield torch.nn.functional.one_hot(actions, n_actions).double()
+def deterministic_actions():
+    for choice in itertools.product(range(ACTIONS), repeat=HORIZON * STATES):
+        yield torch.tensor(choice).reshape(HORIZON, STATES)
 
 
-def test_values_equal_the_sum_over_paths():
-    flows, policy = random_flows(2), random_policy()
+def one_hot(actions):
+    return torch.nn.functional.one_hot(actions, ACTIONS).double()
+
+
+def paths(flows, b, policy):
+    """Chance and cells of every path of one flow under a policy."""
+    for path in itertools.product(itertools.product(range(STATES), range(ACTIONS)), repeat=HORIZON):
+        chance = float(RHO0[path[0][0]])
+        for h, (s, a) in enumerate(path):
+            chance *= float(policy[h, s, a])
+            if h + 1 < HORIZON:
+                chance *= float(flows.transition[b, h, s, a, path[h + 1][0]])
+        yield chance, path
+
+
+def value(flows, b, policy):
+    """V(flow_b, pi), path by path."""
+    return sum(
+        chance * sum(float(flows.reward[b, h, s, a]) for h, (s, a) in enumerate(path))
+        for chance, path in paths(flows, b, policy)
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_regrets_add_up_to_what_the_deviation_gains(seed):
+    flows, policy = random_flows(2, seed=seed), random_policy(seed)
+    deviation = greedy_deviation(random_flows(3, seed=seed + 9))  # not the best one here: any will do
+    costs = regrets(flows, deviation)
+    assert torch.equal(costs.gather(-1, deviation.expand(2, -1, -1)[..., None]), torch.zeros(2, 3, 2, 1))
     for b in range(2):
-        total = 0.0
-        for path in itertools.product(itertools.product(range(2), range(2)), repeat=3):
-            chance, gained = float(flows.initial_law[path[0][0]]), 0.0
-            for h, (s, a) in enumerate(path):
-                chance *= float(policy[h, s, a])
-                gained += float(flows.reward[b, h, s, a])
-                if h < 2:
-                    chance *= float(flows.transition[b, h, s, a, path[h + 1][0]])
-            total += chance * gained
-        assert flow_values(flows, policy)[b].item() == pytest.approx(total, abs=1e-12)
+        expected = sum(
+            chance * sum(float(costs[b, h, s, a]) for h, (s, a) in enumerate(path))
+            for chance, path in paths(flows, b, policy)
+        )
+        assert value(flows, b, one_hot(deviation)) - value(flows, b, policy) == pytest.approx(expected)
 
 
 def test_the_greedy_deviation_is_the_best_on_equal_flows():
     flows = random_flows(4, spread=0.0, seed=3)
-    best = max(flow_values(flows, policy)[0].item() for policy in deterministic_policies())
-    found = flow_values(flows, greedy_deviation(flows))
-    assert found.tolist() == pytest.approx([best] * 4, abs=1e-12)
+    best = max(value(flows, 0, one_hot(actions)) for actions in deterministic_actions())
+    assert value(flows, 0, one_hot(greedy_deviation(flows))) == pytest.approx(best, abs=1e-12)
 
 
-def test_equal_flows_are_bracketed_exactly():
-    flows, policy = random_flows(6, spread=0.0), random_policy()
-    best = max(flow_values(flows, other)[0].item() for other in deterministic_policies())
-    bracket = deviation_gain(flows, policy)
-    truth = best - flow_values(flows, policy)[0].item()
-    assert bracket[:3] == pytest.approx((truth, truth, truth), abs=1e-12)
-    assert not bracket.too_weak
+def test_batches_of_problems_are_solved_one_by_one():
+    several = [random_flows(5, seed=seed) for seed in range(3)]
+    together = FrozenFlows(*(torch.stack(parts) for parts in zip(*several, strict=True)))
+    actions = greedy_deviation(together)
+    costs, paid = regrets(together, actions[:, None]), payable(together)
+    for d, flows in enumerate(several):
+        assert torch.equal(actions[d], greedy_deviation(flows))
+        assert torch.allclose(costs[d], regrets(flows, actions[d]))
+        assert paid[d] == payable(flows)
+
+
+def test_what_the_game_can_pay():
+    reward = torch.zeros(2, HORIZON, STATES, ACTIONS, dtype=torch.float64)
+    reward[0, 1, 0, 1] = 2.0
+    reward[1, 2, 1, 0] = -4.0
+    flows = FrozenFlows(torch.full((2, HORIZON, STATES, ACTIONS, STATES), 0.5).double(), reward)
+    assert payable(flows).item() == 3.0
+
+
+def test_the_ends_by_hand():
+    fitted, held_out = torch.tensor([1.0, 3.0, 2.0, 2.0]).double(), torch.tensor([0.5, 1.5]).double()
+    found = bracket(fitted, held_out, 100.0, z=2.0)
+    error = 2.0 * 0.5**0.5 / 2**0.5
+    assert found.estimate == 1.0
+    assert found.lower == pytest.approx(1.0 - error)
+    assert found.upper == pytest.approx(max(2.0 + 2.0 * (2 / 3) ** 0.5 / 2, 1.0 + error))
+    assert not found.too_weak
 
 
 def test_a_best_response_gains_nothing():
-    flows = random_flows(6, spread=0.0)
-    bracket = deviation_gain(flows, greedy_deviation(flows))
-    assert bracket.estimate == bracket.lower == bracket.upper == 0.0
+    zero = torch.zeros(5, dtype=torch.float64)
+    assert bracket(zero, zero, 1.0) == (0.0, 0.0, 0.0, False)
 
 
-def test_the_ends_are_the_paired_statistics():
-    flows, policy = random_flows(10, seed=4), random_policy(seed=1)
-    fitted, held_out = flows.halves()
-    deviation = greedy_deviation(fitted)
-    inside = flow_values(fitted, deviation) - flow_values(fitted, policy)
-    outside = flow_values(held_out, deviation) - flow_values(held_out, policy)
-    bracket = deviation_gain(flows, policy, z=2.0)
-    error = 2.0 * outside.std().item() / 5**0.5
-    assert bracket.estimate == pytest.approx(outside.mean().item())
-    assert bracket.lower == pytest.approx(outside.mean().item() - error)
-    above = inside.mean().item() + 2.0 * inside.std().item() / 5**0.5
-    assert bracket.upper == pytest.approx(max(above, outside.mean().item() + error))
+@pytest.mark.parametrize(
+    ("fitted", "held_out", "payable", "weak"),
+    [
+        ([0.0, 1.0, 0.0, 1.0], [1.0, -1.0, 1.0, -1.0], 4.0, True),  # no gain shown, and wide
+        ([0.0, 1.0, 0.0, 1.0], [1.0, -1.0, 1.0, -1.0], 40.0, False),  # wide, but little beside the stakes
+        ([5.0, 5.1, 4.9, 5.0], [3.0, 3.1, 2.9, 3.0], 40.0, True),  # the halves disagree
+        ([5.0, 7.1, 2.9, 5.0], [3.0, 5.1, 1.9, 3.0], 40.0, False),  # but not beyond their intervals
+        ([2.0, 2.1, 1.9, 2.0], [2.0, 1.9, 2.1, 2.0], 4.0, False),
+    ],
+)
+def test_when_a_deviator_is_too_weak(fitted, held_out, payable, weak):
+    found = bracket(torch.tensor(fitted).double(), torch.tensor(held_out).double(), payable)
+    assert found.too_weak == weak
 
 
-def test_a_deviator_fitted_to_noise_is_called_weak():
-    # two flows of pure noise a half, and a policy that no deviation improves in expectation
-    weak = [deviation_gain(random_flows(4, seed=seed), random_policy(seed=seed)) for seed in range(20)]
-    assert sum(bracket.too_weak for bracket in weak) > 5
-    assert all(bracket.lower <= 0 for bracket in weak if bracket.too_weak)
-    strong = [
-        deviation_gain(random_flows(400, seed=seed, spread=0.2), random_policy(seed=seed))
-        for seed in range(5)
-    ]
-    assert not any(bracket.too_weak for bracket in strong)
+def test_the_largest_is_chosen_by_one_half_and_measured_by_the_other():
+    fitted = torch.tensor([[0.0, 2.0, 1.0], [0.2, 2.2, 1.2]]).double()
+    held_out = torch.tensor([[3.0, 1.0, 0.0], [3.2, 1.2, 0.4]]).double()
+    found, chosen = largest_bracket(fitted, held_out, torch.full((3,), 50.0).double(), z=1.0)
+    alone = bracket(fitted[:, 1], held_out[:, 1], 50.0, z=1.0)
+    assert chosen == 1
+    assert (found.estimate, found.lower) == (alone.estimate, alone.lower)
+    assert found.upper == pytest.approx(3.1 + 0.1)  # the first unit's held-out end, the largest of all
+
+
+def test_the_largest_of_many_equal_gains_is_not_flattered():
+    # 300 units that gain nothing, each seen through noise: the raw maximum of their means would say .5
+    estimates, raw, covered = [], [], 0
+    for seed in range(100):
+        noise = torch.randn(40, 300, generator=torch.Generator().manual_seed(seed)).double()
+        found, _ = largest_bracket(noise[:20], noise[20:], torch.full((300,), 20.0).double())
+        estimates.append(found.estimate)
+        raw.append(noise[20:].mean(0).max().item())
+        covered += found.lower <= 0 <= found.upper
+    assert abs(torch.tensor(estimates).mean()) < 3 * (1 / 20 / 100) ** 0.5
+    assert min(raw) > 0.3
+    assert covered >= 95
+
+
+def test_the_largest_of_unequal_gains_is_covered():
+    truth = torch.linspace(0, 1, 30).double()
+    covered = 0
+    for seed in range(100):
+        noise = torch.randn(40, 30, generator=torch.Generator().manual_seed(seed)).double()
+        found, _ = largest_bracket(noise[:20] + truth, noise[20:] + truth, torch.full((30,), 20.0).double())
+        covered += found.lower <= 1.0 <= found.upper
+    assert covered >= 95
 
 
 def test_the_bracket_covers_what_enumeration_finds():
     # flows drawn from ten equally likely ones, so that the estimand is a maximum over 64 policies
-    population, policy = random_flows(10, seed=7, spread=0.6), random_policy(seed=2)
-    own = flow_values(population, policy).mean()
-    truth = max((flow_values(population, other).mean() - own).item() for other in deterministic_policies())
-    covered = 0
+    everything, policy = random_flows(10, seed=7, spread=0.6), random_policy(seed=2)
+    own = sum(value(everything, b, policy) for b in range(10)) / 10
+    values = [
+        sum(value(everything, b, one_hot(actions)) for b in range(10)) / 10
+        for actions in deterministic_actions()
+    ]
+    truth, covered = max(values) - own, 0
+    gains = {}  # of each deviation on each of the ten flows, in expectation over the agent's own moves
     for seed in range(100):
         index = torch.randint(10, (200,), generator=torch.Generator().manual_seed(seed))
-        drawn = FrozenFlows(population.transition[index], population.reward[index], population.initial_law)
-        bracket = deviation_gain(drawn, policy)
-        covered += bracket.lower <= truth <= bracket.upper
+        fit = FrozenFlows(everything.transition[index[:100]], everything.reward[index[:100]])
+        actions = greedy_deviation(fit)
+        key = tuple(actions.flatten().tolist())
+        if key not in gains:
+            gains[key] = torch.tensor(
+                [value(everything, b, one_hot(actions)) - value(everything, b, policy) for b in range(10)]
+            ).double()
+        found = bracket(gains[key][index[:100]], gains[key][index[100:]], payable(fit).item())
+        covered += found.lower <= truth <= found.upper
     assert covered >= 90

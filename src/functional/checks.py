@@ -1,0 +1,33 @@
+"""What is refused before a number is made of it."""
+
+from torch import Tensor
+
+from ..errors import UserError
+
+ROUNDING = 1e-4  # by which a row of float32 probabilities may miss 1
+
+
+def require_policy(rows: Tensor, *, name: str = "the policy") -> Tensor:
+    """Pass rows of probabilities on, unless they are none.
+
+    Args:
+        rows: pi(a | .), [..., A].
+        name: what to call them.
+
+    Returns:
+        ``rows``, untouched: nothing is renormalised.
+
+    Raises:
+        UserError: an entry is NaN, infinite or negative, or a row does not sum to 1.
+    """
+    if not bool(rows.isfinite().all()):
+        raise UserError(
+            f"{name} holds NaN or infinite probabilities: nothing can be said of what it would do"
+        )
+    if rows.numel() and rows.min().item() < 0:
+        raise UserError(f"{name} holds a negative probability, {rows.min().item():.3g}")
+    off = (rows.sum(-1) - 1).abs()
+    if off.numel() and off.max().item() > ROUNDING:
+        worst = rows.sum(-1).flatten()[off.flatten().argmax()].item()
+        raise UserError(f"{name} has a row that sums to {worst:.6g}: probabilities must sum to 1")
+    return rows

@@ -1,0 +1,104 @@
+"""What was played in test episodes, kept as cells, for the N-player score."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..functional.distributions import count_values
+from ..games import PopulationGame
+
+MOST_TYPES = 16  # personal parameters; beyond, agents are judged one by one
+OWN_FLOWS = 2**21  # entries of transition tables up to which every agent gets a flow of its own
+
+
+class View(NamedTuple):
+    """How much is kept of each agent.
+
+    Attributes:
+        few_types: agents fall into at most MOST_TYPES types by their personal parameter.
+        each_alone: agents are judged one by one: their policies are their own, or their types are many.
+        own_flows: every agent meets its own others; else all of a type meet those of a reference agent.
+    """
+
+    few_types: bool
+    each_alone: bool
+    own_flows: bool
+
+
+class PlayedCells:
+    """Records the cells (s, a) of test episodes, as compactly as the score allows.
+
+    Where neither agents are judged one by one nor flows are their own, only the counts of each type
+    and the cells of one reference agent a type are kept: O(S A) an episode and step, whatever N.
+
+    Args:
+        game: with tables, on whose device everything is kept.
+        individual: whether agents may have policies of their own.
+        n_episodes: how many are going to come.
+    """
+
+    def __init__(self, game: PopulationGame, *, individual: bool, n_episodes: int) -> None:
+        self.game = game
+        self.n_cells = game.n_states * game.n_actions
+        self.personal, self.type_of, self.sizes = torch.unique(
+            game.personal.double(), return_inverse=True, return_counts=True
+        )  # [G], [N], [G]
+        few = len(self.personal) <= MOST_TYPES
+        entries = game.n_agents * n_episodes * game.horizon * self.n_cells * game.n_states
+        self.view = View(few, individual or not few, entries <= OWN_FLOWS)
+        self.keeps_cells = self.view.each_alone or self.view.own_flows
+        steps = range(game.horizon)
+        self._cells: list[list[Tensor]] = [[] for _ in steps]  # [B, N] a batch
+        self._counts: list[list[Tensor]] = [[] for _ in steps]  # [B, G or 1, C]
+        self._references: list[list[Tensor]] = [[] for _ in steps]  # [B, R]
+        self._drawn: Tensor | None = None  # [B, R]
+
+    def add(self, t: int, states: Tensor, actions: Tensor) -> Tensor:
+        """Keep what all agents did at step t, [B, N] int64 each; returns their counts [B, S, A]."""
+        cells = states * self.game.n_actions + actions
+        groups = len(self.personal) if self.view.few_types else 1
+        labels = self.type_of * self.n_cells + cells if groups > 1 else cells
+        counts = count_values(labels, groups * self.n_cells).reshape(-1, groups, self.n_cells)
+        self._counts[t].append(counts.int())
+        if self.keeps_cells:
+            self._cells[t].append(cells.to(smallest_integer(self.n_cells)))
+        if not self.view.own_flows:
+            if t == 0:
+                self._drawn = self.draw_references(states.shape[0])
+            assert self._drawn is not None
+            self._references[t].append(cells.gather(1, self._drawn))
+        return counts.sum(1).reshape(-1, self.game.n_states, self.game.n_actions)
+
+    def draw_references(self, batch_size: int) -> Tensor:
+        """One agent of each type in every episode (one of all, if types are many), uniformly: [B, R]."""
+        everyone = torch.arange(self.game.n_agents, device=self.type_of.device)
+        groups = range(len(self.personal)) if self.view.few_types else [None]
+        members = [everyone if g is None else everyone[self.type_of == g] for g in groups]
+        draws = [m[torch.randint(len(m), (batch_size,), device=m.device)] for m in members]
+        return torch.stack(draws, 1)
+
+    def cells(self) -> Tensor:
+        """[B, H, N], a small integer type; only where ``keeps_cells``."""
+        return torch.stack([torch.cat(batches) for batches in self._cells], 1)
+
+    def counts(self) -> Tensor:
+        """By type (of all together, if types are many): [B, H, G or 1, C] int32."""
+        return torch.stack([torch.cat(batches) for batches in self._counts], 1)
+
+    def references(self) -> Tensor:
+        """Cells of the reference agents, [B, H, R] int64; only where flows are not the agents' own."""
+        return torch.stack([torch.cat(batches) for batches in self._references], 1)
+
+    def others(self, own_cells: Tensor) -> Tensor:
+        """What agents met who were in these cells, [B, H, m] int64 -> [B, m, H, S, A] float64."""
+        own = torch.nn.functional.one_hot(own_cells, self.n_cells)  # [B, H, m, C]
+        met = (self.counts().sum(2, keepdim=True) - own).double() / (self.game.n_agents - 1)
+        return met.transpose(1, 2).unflatten(-1, (self.game.n_states, self.game.n_actions))
+
+
+def smallest_integer(n_values: int) -> torch.dtype:
+    """The smallest integer type that holds 0 .. n_values - 1."""
+    if n_values <= 2**8:
+        return torch.uint8
+    return torch.int16 if n_values <= 2**15 else torch.int32
