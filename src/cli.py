@@ -1,4 +1,4 @@
-"""The command line: ``mf-pmd train``, ``list``, ``config``, ``attach``, ``detach``.
+"""The command line: ``mf-pmd train``, ``compare``, ``plot``, ``list``, ``config``, ``attach``, ``detach``.
 
 This is the composition root: it alone knows the host, the plugin and the evaluation, and introduces them
 to each other. What a verb needs is imported inside it, so that ``--help`` answers at once.
@@ -21,12 +21,16 @@ PACKAGE = Path(__file__).resolve().parent
 CONFIG_ROOTS = (PACKAGE / "config", PACKAGE / "host" / "config")
 REFUSED = 2
 INTERRUPTED = 130
+QUICK_LOOK = {"algs": "mf_pmd,ipmd,ippo,mappo", "envs": "a_sis,a_rps"}
 
 DESCRIPTION = "Approximate Nash equilibria of games with thousands of nearly identical agents."
 VERBS_HELP = """verbs:
   train --config=ALG --env-config=ENV [with key=value ...]
                         train, or test a checkpoint (with evaluate=True checkpoint_path=...)
   train --host PATH ... the same in an EPyMARL checkout, which is left as it is
+  compare --algs A,B --envs X,Y --seeds K [with key=value ...]
+                        run the grid, or reuse its finished runs: a table and figures
+  plot RESULTS          the same of any results folder, EPyMARL's too
   list algs|envs        the algorithms, or the environments
   config ALG ENV [with key=value ...]
                         the merged configuration with its comments
@@ -145,8 +149,54 @@ def _detach(words: Sequence[str]) -> int:
     return 0
 
 
+def _compare(words: Sequence[str]) -> int:
+    parser = _Parser(
+        prog="mf-pmd compare",
+        description="Run a grid at equal environment steps, or reuse its runs; write a table and figures.",
+    )
+    add = parser.add_argument
+    add("--algs", default=QUICK_LOOK["algs"], metavar="A,B", help="algorithms; default %(default)s")
+    add("--envs", default=QUICK_LOOK["envs"], metavar="X,Y", help="environments; default %(default)s")
+    add("--seeds", type=int, default=3, metavar="K", help="seeds 1 to K of each; default %(default)s")
+    add("--t-max", type=int, metavar="T", help="environment steps of each run; default: each environment's")
+    add("--results", default="results", metavar="DIR", help="of the runs; default %(default)s")
+    add("--out", metavar="DIR", help="of table and figures; default RESULTS/compare")
+    add("--jobs", type=int, default=1, metavar="J", help="runs side by side; default %(default)s")
+    add("settings", nargs="*", default=[], metavar="with key=value", help="changes for all runs")
+    options = parser.parse_intermixed_args(words)
+    from .host.utils.config import load_config
+
+    algorithms, games = _names("algs", options.algs), _names("envs", options.envs)
+    from .evaluation import verbs
+
+    return verbs.compare(
+        algorithms,
+        {game: _environment(game) for game in games},
+        options.seeds,
+        _settings(options.settings),
+        results=Path(options.results),
+        out=Path(options.out) if options.out else None,
+        t_max=options.t_max,
+        jobs=options.jobs,
+        configure=lambda alg, env, words: load_config(alg, env, words, CONFIG_ROOTS),
+        main=PACKAGE / "main.py",
+    )
+
+
+def _plot(words: Sequence[str]) -> int:
+    parser = _Parser(prog="mf-pmd plot", description="Table and figures of any results folder.")
+    parser.add_argument("results", metavar="RESULTS", help="results folder of ours or of EPyMARL's")
+    parser.add_argument("--out", metavar="DIR", help="of table and figures; default RESULTS/plots")
+    options = parser.parse_args(words)
+    from .evaluation import verbs
+
+    return verbs.plot(Path(options.results), Path(options.out) if options.out else None)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
+    "compare": _compare,
+    "plot": _plot,
     "list": _list,
     "config": _config,
     "attach": _attach,
@@ -162,6 +212,34 @@ def _split_host(words: Sequence[str]) -> tuple[str | None, list[str]]:
     options, rest = parser.parse_known_args(words)
     given = {"--config": options.config, "--env-config": options.env_config}
     return options.host, [*(f"{name}={value}" for name, value in given.items() if value), *rest]
+
+
+def _names(kind: str, listed: str) -> list[str]:
+    """The names in a comma-separated list of ``algs`` or ``envs``, each known and named once.
+
+    Raises:
+        UserError: an empty list, an unknown name, or one given twice.
+    """
+    from .host.utils.config import OPTIONS, find_yaml
+
+    names = [name.strip() for name in listed.split(",")]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--{kind}={listed}: {name} is named twice")
+        try:
+            find_yaml(kind, name, CONFIG_ROOTS)
+        except UserError as error:
+            raise UserError(str(error).replace(OPTIONS[kind], f"--{kind}", 1)) from error
+    return names
+
+
+def _environment(name: str) -> dict[str, Any]:
+    """The settings of an environment's yaml, over the defaults."""
+    from .host.utils.config import HOST_CONFIG, find_yaml
+    from .host.utils.yaml_files import read_settings
+
+    default = read_settings(HOST_CONFIG / "default.yaml", "default.yaml")
+    return default.values | read_settings(find_yaml("envs", name, CONFIG_ROOTS), name).values
 
 
 def _settings(words: Sequence[str]) -> list[str]:
