@@ -9,6 +9,7 @@ from .a_beach import ABeach
 from .a_rps import ARPS
 from .a_sis import ASIS
 from .base import PopulationGame, Step, SymmetryConstants
+from .check import check_game
 from .table_game import TableGame
 
 REGISTRY: dict[str, type[PopulationGame]] = {
@@ -51,4 +52,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]}?" if close else ""
 
 
-__all__ = ["REGISTRY", "PopulationGame", "Step", "SymmetryConstants", "TableGame", "did_you_mean", "make"]
+__all__ = [
+    "REGISTRY",
+    "PopulationGame",
+    "Step",
+    "SymmetryConstants",
+    "TableGame",
+    "check_game",
+    "did_you_mean",
+    "make",
+]

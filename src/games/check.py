@@ -1,0 +1,126 @@
+"""What is wrong with a population game: its sampler against its tables, and its conduct."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..errors import UserError
+from .base import PopulationGame
+from .checking.conduct import check_batch, check_global_randomness, check_inputs, check_memory, check_seed
+from .checking.constants import check_constants
+from .checking.laws import check_initial_law, check_laws, check_others, check_rewards
+from .checking.sizes import check_device, check_outputs, check_personal, check_sizes, check_tables
+from .checking.subject import NotApplicable, Subject, Wrong
+
+FIRST: dict[str, Callable[[Subject], str]] = {
+    "sizes": check_sizes,
+    "personal": check_personal,
+    "outputs": check_outputs,
+    "device": check_device,
+    "inputs": check_inputs,
+    "tables": check_tables,
+}
+SECOND: dict[str, Callable[[Subject], str]] = {
+    "initial law": check_initial_law,
+    "laws": check_laws,
+    "rewards": check_rewards,
+    "others": check_others,
+    "batch": check_batch,
+    "memory": check_memory,
+    "seed": check_seed,
+    "global randomness": check_global_randomness,
+    "constants": check_constants,
+}
+
+
+class Finding(NamedTuple):
+    """Attributes:
+    check: what was looked at.
+    passed: None where it does not apply to the game, or could not be tried.
+    message: what was found.
+    """
+
+    check: str
+    passed: bool | None
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_game` found.
+
+    Attributes:
+        game: what was checked.
+        findings: one a check, in a fixed order.
+    """
+
+    game: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def failures(self) -> list[Finding]:
+        """The checks that the game does not pass."""
+        return [finding for finding in self.findings if finding.passed is False]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong; a check that does not apply is not wrong."""
+        return not self.failures
+
+    def raise_if_failed(self) -> None:
+        """Raise a UserError that names everything that is wrong, if anything is."""
+        if not self.passed:
+            wrong = "; ".join(f"{finding.check}: {finding.message}" for finding in self.failures)
+            raise UserError(f"{self.game} is not a sound population game: {wrong}")
+
+    def __str__(self) -> str:
+        marks = {True: "ok", False: "WRONG", None: "-"}
+        rows = [f"  {marks[f.passed]:<6}{f.check:<18} {f.message}" for f in self.findings]
+        return "\n".join([self.game, *rows])
+
+
+def check_game(game: PopulationGame, *, draws: int = 100_000, level: float = 1e-6, seed: int = 0) -> Report:
+    """Tell an author what is wrong with a game.
+
+    The sampler is held against the tables by chi-square: in every cell, for every type of agent, at
+    populations of several kinds, with rho^-i counted agent by agent here. Rewards must equal the table's to
+    rounding. The rest is conduct: seeds, devices, memory, batches, inputs that stay as they are. An agent's
+    own share of the population is 1 / N, so check a small N (5, say) beside the one you play.
+    The game is left as it was.
+
+    Args:
+        game: to be checked; one without tables is checked for what can be told without.
+        draws: next states drawn at each population; more finds smaller faults.
+        level: probability with which a sound game fails one of the statistical checks.
+        seed: of the populations tried, and of the game's generator during the check.
+    """
+    name = f"{type(game).__name__} with {game.n_agents} agents"
+    before = game.generator.get_state()
+    try:
+        game.generator.manual_seed(seed)
+        findings = list(_findings(Subject(game, draws, level, seed)))
+    finally:
+        game.generator.set_state(before)
+    return Report(name, tuple(findings))
+
+
+def _findings(subject: Subject) -> Iterator[Finding]:
+    """Run every check; those of the second list make no sense where one of the first fails."""
+    sound = True
+    for name, check in FIRST.items():
+        finding = _run(name, check, subject)
+        sound = sound and finding.passed is not False
+        yield finding
+    for name, check in SECOND.items():
+        yield _run(name, check, subject) if sound else Finding(name, None, "not tried, see above")
+
+
+def _run(name: str, check: Callable[[Subject], str], subject: Subject) -> Finding:
+    try:
+        return Finding(name, True, check(subject))
+    except Wrong as wrong:
+        return Finding(name, False, str(wrong))
+    except NotApplicable as reason:
+        return Finding(name, None, str(reason))
+    except Exception as error:  # whatever an author's code raises is a finding
+        return Finding(name, False, f"raised {type(error).__name__}: {error}")

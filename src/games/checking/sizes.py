@@ -1,0 +1,111 @@
+"""Sizes, shapes, dtypes and devices: without these in order nothing else can be checked."""
+
+import torch
+from torch import Tensor
+
+from ..base import PopulationGame
+from .subject import Subject, distributions, need_tables, require
+
+
+def check_sizes(subject: Subject) -> str:
+    game = subject.game
+    for name in ("n_agents", "n_states", "n_actions", "horizon"):
+        value = getattr(game, name)
+        require(isinstance(value, int) and value >= 1, f"{name} = {value!r} is no whole number from 1 on")
+    law = game.initial_law
+    require(law.shape == (game.n_states,), f"initial_law has shape {list(law.shape)}, not [{game.n_states}]")
+    sums = abs(law.double().sum().item() - 1) < 1e-9
+    require(bool((law >= 0).all()) and sums, f"initial_law is no distribution: {law.tolist()}")
+    names = len(game.state_names)
+    require(names in (0, game.n_states), f"{names} state_names for {game.n_states} states")
+    return f"{game.n_states} states, {game.n_actions} actions, {game.horizon} steps"
+
+
+def check_personal(subject: Subject) -> str:
+    personal, n_agents = subject.game.personal, subject.game.n_agents
+    shape = list(personal.shape)
+    require(shape == [n_agents], f"u has shape {shape}, not [{n_agents}]")
+    require(personal.dtype == torch.float32, f"u is {personal.dtype}, not torch.float32")
+    require(bool(personal.isfinite().all()), "u holds values that are not finite")
+    distinct = len(torch.unique(personal))
+    return f"{distinct} types, u from {personal.min().item():g} to {personal.max().item():g}"
+
+
+def check_outputs(subject: Subject) -> str:
+    game = subject.game
+    states = game.reset(3)
+    _check_states("reset", states, 3, game)
+    cells = subject.random_cells(3)
+    step = subject.step(cells)
+    _check_states("step", step.next_states, 3, game)
+    rewards = step.rewards
+    require(
+        list(rewards.shape) == [3, game.n_agents],
+        f"rewards have shape {list(rewards.shape)}, not [3, {game.n_agents}]",
+    )
+    require(rewards.dtype == torch.float32, f"rewards are {rewards.dtype}, not torch.float32")
+    return "states are int64 and rewards float32, [B, N]"
+
+
+def _check_states(name: str, states: Tensor, batch_size: int, game: PopulationGame) -> None:
+    shape = [batch_size, game.n_agents]
+    require(list(states.shape) == shape, f"{name} gives states of shape {list(states.shape)}, not {shape}")
+    require(states.dtype == torch.int64, f"{name} gives states of {states.dtype}, not torch.int64")
+    if states.device.type != "meta":
+        low, high = states.min().item(), states.max().item()
+        inside = low >= 0 and high < game.n_states
+        require(inside, f"{name} gives states from {low} to {high}, there are {game.n_states}")
+
+
+def check_device(subject: Subject) -> str:
+    game, states = subject.game, subject.game.reset(1)
+    step = game.step(states, torch.zeros_like(states))
+    held = {
+        "initial_law": game.initial_law,
+        "personal": game.personal,
+        "what reset returns": states,
+        "next_states": step.next_states,
+        "rewards": step.rewards,
+    }
+    if game.has_tables:
+        mu = game.initial_law.new_full((game.n_states, game.n_actions), 1 / subject.n_cells)
+        zero = mu.new_zeros(())
+        held |= {
+            "transition_table": game.transition_table(mu, zero),
+            "reward_table": game.reward_table(mu, zero),
+        }
+    for name, value in held.items():
+        same = value.device.type == game.device.type
+        require(same, f"{name} is on {value.device}, the game on {game.device}")
+    return f"everything is on {game.device}"
+
+
+def check_tables(subject: Subject) -> str:
+    """Rows are distributions, rewards lie in [0, 1], and batches give what single calls give."""
+    game = subject.game
+    need_tables(game)
+    mu = distributions(subject, 12).reshape(12, game.n_states, game.n_actions)
+    cells = (game.n_states, game.n_actions)
+    for u in [*subject.types.double(), torch.zeros((), dtype=torch.float64, device=game.device)]:
+        for name, end, table in (
+            ("transition_table", (*cells, game.n_states), game.transition_table),
+            ("reward_table", cells, game.reward_table),
+        ):
+            one, many = table(mu[0], u), table(mu, u)
+            require(one.shape == end, f"{name} has shape {list(one.shape)}, not {list(end)}")
+            require(one.dtype == mu.dtype, f"{name} is {one.dtype} for a mu of {mu.dtype}")
+            alike = (many.expand(12, *end)[0] - one).abs().max().item() < 1e-9
+            require(alike, f"{name} of a batch of populations differs from that of each alone")
+            require(bool(many.isfinite().all() & (many >= -1e-9).all()), f"{name} is negative or not finite")
+            if name == "transition_table":
+                error = (many.sum(-1) - 1).abs().max().item()
+                require(error < 1e-9, f"rows of transition_table sum to 1 but for {error:.2g} at u = {u:g}")
+            else:
+                largest = many.max().item()
+                require(largest <= 1 + 1e-9, f"reward_table reaches {largest:g} at u = {u:g}, beyond 1")
+    personal = subject.types[:1].double().expand(3, 1)
+    wide = game.transition_table(mu[:4], personal)
+    wide = wide.expand(3, 4, *cells, game.n_states)  # raises where batch axes do not broadcast
+    alone = game.transition_table(mu[3], subject.types[0].double())
+    require((wide[2, 3] - alone).abs().max().item() < 1e-9, "mu and u do not broadcast")
+    return "distributions, and rewards in [0, 1], at 12 populations"
