@@ -1,4 +1,4 @@
-"""ippo against EPyMARL's own, weight by weight, after training on the same batches.
+"""ippo, mappo, ia2c and maa2c against EPyMARL's own, weight by weight, after training on the same batches.
 
 Needs a checkout: ``EPYMARL_HOME=/path/to/epymarl``.
 """
@@ -22,20 +22,21 @@ sys.path.insert(0, sys.argv[1])
 from components.episode_buffer import EpisodeBatch as TheirBatch
 from components.transforms import OneHot as TheirOneHot
 from controllers.basic_controller import BasicMAC as TheirMAC
-from learners.ppo_learner import PPOLearner as TheirLearner
+from learners import REGISTRY as their_learners
 
 from mf_pmd.host.components.episode_batch import EpisodeBatch
 from mf_pmd.host.components.transforms import OneHot
 from mf_pmd.host.controllers import REGISTRY as controllers
 from mf_pmd.host.learners import REGISTRY as learners
 
-B, T, N, O, A = 6, 7, 3, 4, 3
+B, T, N, O, A, S = 6, 7, 3, 4, 3, 2
 variant = eval(sys.argv[2])
-early = variant.pop("early")
+early, learner = variant.pop("early"), variant.pop("learner", "ppo_learner")
 settings = dict(
     n_agents=N, n_actions=A, agent="rnn", critic_type="ac_critic", agent_output_type="pi_logits",
     action_selector="soft_policies", mask_before_softmax=True, obs_agent_id=True, obs_last_action=True,
-    hidden_dim=16, use_rnn=True, lr=0.003, epochs=4, eps_clip=0.2, entropy_coef=0.01, q_nstep=3, gamma=0.9,
+    obs_individual_obs=False, name="compared", learner=learner, hidden_dim=16, use_rnn=True, lr=0.003,
+    epochs=4, eps_clip=0.2, entropy_coef=0.01, q_nstep=3, gamma=0.9,
     use_gae=False, gae_lambda=0.95, add_value_last_step=True, grad_norm_clip=1.0, common_reward=False,
     standardise_returns=False, standardise_rewards=False, target_update_interval_or_tau=0.1,
     learner_log_interval=1, use_cuda=False, device="cpu", env="toy", env_args={"key": "toy"}, episode_limit=T,
@@ -46,7 +47,7 @@ groups = {"agents": N}
 
 def scheme():
     return {
-        "state": {"vshape": 2},
+        "state": {"vshape": S},
         "obs": {"vshape": O, "group": "agents"},
         "actions": {"vshape": (1,), "group": "agents", "dtype": torch.long},
         "avail_actions": {"vshape": (A,), "group": "agents", "dtype": torch.int},
@@ -67,7 +68,7 @@ def batches(seed):
         for t in range(end + 1):
             mask = torch.ones(N, A, dtype=torch.int)
             mask[0, t % A] = 0
-            data = {"obs": torch.randn(1, N, O), "avail_actions": mask[None]}
+            data = {"state": torch.randn(1, S), "obs": torch.randn(1, N, O), "avail_actions": mask[None]}
             if t < end:
                 open_actions = mask.float().multinomial(1).view(1, N)
                 reward = torch.randn(1, 1 if args.common_reward else N)
@@ -88,8 +89,8 @@ stats = Recorder(), Recorder()
 our_mac = controllers["basic_mac"](example[0].scheme, groups, args)
 their_mac = TheirMAC(example[1].scheme, groups, args)
 our_mac.agent.load_state_dict(their_mac.agent.state_dict())
-ours = learners["ppo_learner"](our_mac, example[0].scheme, stats[0], args)
-theirs = TheirLearner(their_mac, example[1].scheme, stats[1], args)
+ours = learners[learner](our_mac, example[0].scheme, stats[0], args)
+theirs = their_learners[learner](their_mac, example[1].scheme, stats[1], args)
 ours.critic.load_state_dict(dict(zip(ours.critic.state_dict(), theirs.critic.state_dict().values())))
 ours.target_critic.load_state_dict(ours.critic.state_dict())
 theirs.target_critic.load_state_dict(theirs.critic.state_dict())
@@ -121,6 +122,21 @@ VARIANTS = {
         "target_update_interval_or_tau": 2,
     },
     "long returns": {"early": False, "q_nstep": 20, "obs_last_action": False},
+    "mappo": {
+        "early": True,
+        "critic_type": "cv_critic",
+        "obs_last_action": False,
+        "add_value_last_step": False,
+    },
+    "ia2c": {"early": True, "learner": "actor_critic_learner", "add_value_last_step": False},
+    "maa2c, common reward": {
+        "early": False,
+        "learner": "actor_critic_learner",
+        "critic_type": "cv_critic",
+        "obs_last_action": False,
+        "use_rnn": False,
+        "common_reward": True,
+    },
 }
 
 

@@ -188,4 +188,4 @@ def test_rendering_keeps_comments_names_sources_and_is_yaml():
 
 
 def test_catalogue():
-    assert set(catalogue("algs", ROOTS)) == {"ippo"}
+    assert set(catalogue("algs", ROOTS)) == {"ia2c", "ippo", "iql", "maa2c", "mappo", "qmix", "vdn"}
