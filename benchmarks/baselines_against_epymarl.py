@@ -63,11 +63,27 @@ ON_POLICY = (
     "standardise_rewards=True",
     "target_update_interval_or_tau=0.01",
 )
+OFF_POLICY = (
+    "batch_size_run=1",
+    "batch_size=32",
+    "buffer_size=500",
+    "use_rnn=False",
+    "hidden_dim=64",
+    "lr=0.001",
+    "standardise_rewards=False",
+    "target_update_interval_or_tau=0.05",
+    "epsilon_anneal_time=8000",
+)
+TEAM = ("common_reward=True", "reward_scalarisation=sum")
+QMIX = ("mixing_embed_dim=32", "hypernet_layers=2", "hypernet_embed=64")
 ALGORITHMS = {
     "ippo": Algorithm((*ON_POLICY, "lr=0.001"), ("use_gae=False",), default_variants=("no index", "index")),
     "mappo": Algorithm((*ON_POLICY, "lr=0.001"), ("use_gae=False",)),
     "ia2c": Algorithm((*ON_POLICY, "lr=0.003"), ("use_gae=False",)),
     "maa2c": Algorithm((*ON_POLICY, "lr=0.003"), ("use_gae=False",)),
+    "iql": Algorithm(OFF_POLICY, ("epochs=1",), default_variants=("no index",)),
+    "vdn": Algorithm((*OFF_POLICY, *TEAM), ("epochs=1",), default_variants=("no index",)),
+    "qmix": Algorithm((*OFF_POLICY, *TEAM, *QMIX), ("epochs=1",), default_variants=("no index",)),
 }
 
 
