@@ -8,6 +8,7 @@ from torch import Tensor
 from .best_response import best_response
 
 TOO_WIDE = 0.25  # of what the game can pay: an interval wider than this says nothing about a gain of 0
+ROUNDING = 1e-6  # of what the game can pay: rewards are float32
 STANDARD_ERRORS = 2.24  # z: each end then misses with probability .0125, the two together with .025
 
 
@@ -39,8 +40,20 @@ class Bracket(NamedTuple):
     too_weak: bool
 
 
-def greedy_deviation(flows: FrozenFlows) -> Tensor:
-    """The best response to the average decision problem of F flows, greedy actions [..., H, S] int64.
+class Deviation(NamedTuple):
+    """A deterministic policy g and what it is worth in the problem it was fitted to.
+
+    Attributes:
+        actions: g_h(s), [..., H, S] int64.
+        values: V_h(s) of g in the average problem, V_H = 0, [..., H + 1, S] float64.
+    """
+
+    actions: Tensor
+    values: Tensor
+
+
+def greedy_deviation(flows: FrozenFlows) -> Deviation:
+    """The best response to the average decision problem of F flows.
 
     Backward induction on the mean of the kernels over flows. With common noise, or others who
     read the population, the flows differ by O(1) and this mean is biased: its gain is then a
@@ -49,33 +62,50 @@ def greedy_deviation(flows: FrozenFlows) -> Tensor:
     Args:
         flows: [..., F, H, S, A(, S)].
     """
-    return best_response(flows.transition.mean(-5), flows.reward.mean(-4)).actions
+    transition, reward = flows.transition.mean(-5), flows.reward.mean(-4)
+    actions = best_response(transition, reward).actions
+    return Deviation(actions, values_of(FrozenFlows(transition, reward), actions))
 
 
-def regrets(flows: FrozenFlows, actions: Tensor) -> Tensor:
-    """V^g_h(s) - Q^g_h(s, a) along each flow: what doing a at (h, s) costs one who then plays g.
-
-    With Q^g_h(s, a) = R_h(s, a) + sum_s' P_h(s' | s, a) V^g_{h+1}(s'), V^g_h(s) = Q^g_h(s, g_h(s)) and
-    V^g_H = 0. By the performance difference lemma (Kakade & Langford 2002) the return of g less that
-    of any other play is the expected sum of these along the other's own trajectory.
+def values_of(flows: FrozenFlows, actions: Tensor) -> Tensor:
+    """V^g_h(s) = R_h(s, g_h(s)) + sum_s' P_h(s' | s, g_h(s)) V^g_{h+1}(s'), V^g_H = 0, along each flow.
 
     Args:
         flows: [..., H, S, A(, S)].
-        actions: the deviation g, greedy actions that broadcast with [..., H, S].
+        actions: g, broadcasts with [..., H, S].
 
     Returns:
-        [..., H, S, A], reward units; 0 at the actions of g, negative where g is not optimal.
+        [..., H + 1, S], reward units.
     """
     *batch, horizon, n_states, _ = flows.reward.shape
-    value = flows.reward.new_zeros(*batch, n_states)
-    result = torch.empty_like(flows.reward)
+    values = flows.reward.new_zeros(*batch, horizon + 1, n_states)
     for h in reversed(range(horizon)):
-        ahead = torch.einsum("...sat,...t->...sa", flows.transition[..., h, :, :, :], value)
-        q_values = flows.reward[..., h, :, :] + ahead  # [..., S, A]
         chosen = actions[..., h, :, None].expand(*batch, n_states, 1)
-        value = q_values.gather(-1, chosen).squeeze(-1)
-        result[..., h, :, :] = value.unsqueeze(-1) - q_values
-    return result
+        reward = flows.reward[..., h, :, :].gather(-1, chosen).squeeze(-1)
+        law = flows.transition[..., h, :, :, :].gather(
+            -2, chosen[..., None].expand(*batch, n_states, 1, n_states)
+        )
+        ahead = torch.einsum("...st,...t->...s", law.squeeze(-2), values[..., h + 1, :])
+        values[..., h, :] = reward + ahead
+    return values
+
+
+def expected_moves(flows: FrozenFlows, values: Tensor) -> Tensor:
+    """sum_s' P_h(s' | s, a) V_{h+1}(s') - V_h(s): what a step from (s, a) is expected to change in V.
+
+    Added to an agent's return along its own trajectory, and with V_0 at its first state replaced by
+    the mean over rho0, it leaves the expectation as it is and removes the noise of where the
+    agent happened to start and to land: a control variate, whatever V is.
+
+    Args:
+        flows: of that agent, [..., H, S, A(, S)].
+        values: V, fixed beforehand, broadcasts with [..., H + 1, S].
+
+    Returns:
+        [..., H, S, A], reward units.
+    """
+    ahead = torch.einsum("...sat,...t->...sa", flows.transition, values[..., 1:, :])
+    return ahead - values[..., :-1, :, None]
 
 
 def payable(flows: FrozenFlows) -> Tensor:
@@ -103,7 +133,7 @@ def bracket(fitted: Tensor, held_out: Tensor, payable: float, *, z: float = STAN
     estimate, error = mean_and_error(held_out, z)
     lower, upper = estimate - error, max(inside + inside_error, estimate + error)
     blind = lower <= 0 and upper - lower > TOO_WIDE * payable
-    disagree = inside - inside_error > estimate + error
+    disagree = inside - inside_error > estimate + error + ROUNDING * payable
     return Bracket(estimate, lower, upper, blind or disagree)
 
 

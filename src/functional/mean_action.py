@@ -52,7 +52,7 @@ def previous_action_counts(statistics: CellStatistics) -> Tensor:
 
 
 def boltzmann_policy(q_values: Tensor, beta: float) -> Tensor:
-    """pi(a) proportional to exp(beta Q(a)), [..., A] (Yang et al. 2018, eq. 12, for rewards)."""
+    """pi(a) proportional to exp(beta Q(a)), [..., A] (Yang et al. 2018)."""
     return torch.softmax(beta * q_values, -1)
 
 
@@ -69,7 +69,7 @@ def taken(q_values: Tensor) -> Tensor:
 
 
 def mean_field_value(policy: Tensor, q_values: Tensor) -> Tensor:
-    """v^MF(s) = sum_a pi(a | s, a-bar_) Q(s, a, a-bar)  (Yang et al. 2018, eq. 9).
+    """v^MF(s) = sum_a pi(a | s, a-bar_) Q(s, a, a-bar)  (Yang et al. 2018, the mean-field value).
 
     The policy reads a-bar_, the mean action of the step before; Q is evaluated at a-bar, that of the
     step itself, of which the others' played actions are one sample.
@@ -87,7 +87,7 @@ def mean_field_value(policy: Tensor, q_values: Tensor) -> Tensor:
 def mean_field_targets(
     statistics: CellStatistics, policy: Tensor, q_values: Tensor, *, gamma: float
 ) -> Tensor:
-    """y = r + gamma v^MF(s'), averaged over the visits of every cell (Yang et al. 2018, Sec. 3.3).
+    """y = r + gamma v^MF(s'), averaged over the visits of every cell (Yang et al. 2018, MF-Q).
 
     v^MF_T = 0. The mean over visits loses nothing: the squared errors of the agents in a cell differ
     from that of their mean by a number free of Q.
@@ -129,7 +129,7 @@ def squared_error(prediction: Tensor, target: Tensor, visits: Tensor, *, count_e
 
 
 def policy_gradient_loss(log_policy: Tensor, advantage: Tensor, visits: Tensor) -> Tensor:
-    """- mean over agents and steps of log pi(a | s) x advantage (Yang et al. 2018, Sec. 3.3, MF-AC).
+    """- mean over agents and steps of log pi(a | s) x advantage (Yang et al. 2018, MF-AC).
 
     Its gradient is minus the policy gradient, mean of grad log pi(a | s) Q(s, a, a-bar), when the
     advantage is Q, or Q less a number that the own action has no part in.

@@ -1,7 +1,7 @@
 """Munchausen targets: mirror descent without a sum of Q-tables (Vieillard et al. 2020; Lauriere et al. 2022).
 
 N. Vieillard, O. Pietquin, M. Geist, "Munchausen Reinforcement Learning", NeurIPS 2020; M. Lauriere et al.,
-"Scalable Deep Reinforcement Learning Algorithms for Mean Field Games", ICML 2022, Sec. 4.2 (D-MOMD).
+"Scalable Deep Reinforcement Learning Algorithms for Mean Field Games", ICML 2022 (D-MOMD).
 """
 
 import torch

@@ -10,10 +10,11 @@ from ..functional.frozen_flows import (
     Bracket,
     FrozenFlows,
     bracket,
+    expected_moves,
     greedy_deviation,
     largest_bracket,
     payable,
-    regrets,
+    values_of,
 )
 from ..games import PopulationGame
 from .played_cells import PlayedCells
@@ -56,9 +57,10 @@ class DeviationScore:
     """Accumulates test episodes, then brackets the N-player exploitability by frozen flows.
 
     The others' play as an agent met it, itself left out, makes its decision problem. Half of the
-    episodes fit a deviation by backward induction on the mean problem; it is measured against what the
-    agents did: the expected sum of its regrets along their own trajectories (``functional.frozen_flows``),
-    whatever their policies are made of. ``PlayedCells`` says who meets whose others.
+    episodes fit a deviation by backward induction on the mean problem. In every episode its gain is
+    what it is worth along the flow, less what the agents got, their luck removed by a control variate
+    (``functional.frozen_flows``): their policies may be made of anything. ``PlayedCells`` says who
+    meets whose others.
 
     Args:
         game: with tables, on whose device everything is counted.
@@ -77,6 +79,10 @@ class DeviationScore:
         if t == 0:
             self.n_episodes += states.shape[0]
         return self.played.add(t, states, actions)
+
+    def add_returns(self, returns: Tensor) -> None:
+        """Add the returns of all agents in the episodes added last, [B, N]."""
+        self.played.add_returns(returns)
 
     def gains(self) -> Gains:
         """Of every unit: agents where they are judged one by one, else types."""
@@ -128,22 +134,25 @@ class DeviationScore:
 
     def _group_gains(self, members: Tensor, column: int) -> tuple[Tensor, Tensor, Tensor]:
         """Gains [B, units], what the game can pay [units] and deviations [units, H, S] of one group."""
-        view = self.played.view
         flows = self._flows(members, column)  # [D, B, m or 1, H, S, A(, S)]
         middle = self.n_episodes // 2
         fit = FrozenFlows(*(part[:, :middle].flatten(1, 2) for part in flows))
-        actions = greedy_deviation(fit)  # [D, H, S]
-        costs = regrets(flows, actions[:, None, None]).flatten(-2)  # [D, B, m or 1, H, C]
-        paid = payable(fit)  # [D]
+        deviation, paid = greedy_deviation(fit), payable(fit)  # of D
+        worth = values_of(flows, deviation.actions[:, None, None])[..., 0, :] @ self.game.initial_law
+        expected = deviation.values[:, None, None]  # [D, 1, 1, H + 1, S]
+        moves = expected_moves(flows, expected).flatten(-2)  # [D, B, m or 1, H, C]
+        start = expected[..., 0, :] @ self.game.initial_law  # [D, 1, 1]
         if not self.played.keeps_cells:
             shares = self.played.counts()[:, :, column].double() / members.shape[1]  # [B, H, C]
-            return torch.einsum("bhc,bhc->b", shares, costs[0, :, 0]).unsqueeze(1), paid, actions
-        values = self._along_trajectories(members, costs)  # [D, B, m]
-        if not view.each_alone:
-            return values.mean(-1).T, paid, actions
-        spread = values.transpose(0, 1).flatten(1)  # [B, D * m]
-        n_each = members.shape[1]
-        return spread, paid.repeat_interleave(n_each), actions.repeat_interleave(n_each, 0)
+            got = self.played.returns()[:, column] + start + (shares * moves[0, :, 0]).sum((1, 2))
+            return (worth[0, :, 0] - got[0, 0]).unsqueeze(1), paid, deviation.actions
+        got = self.played.returns()[:, members].transpose(0, 1) + start
+        got = got + self._along_trajectories(members, moves)  # [D, B, m]
+        values = worth - got
+        if not self.played.view.each_alone:
+            return values.mean(-1).T, paid, deviation.actions
+        spread, n_each = values.transpose(0, 1).flatten(1), members.shape[1]  # [B, D * m]
+        return spread, paid.repeat_interleave(n_each), deviation.actions.repeat_interleave(n_each, 0)
 
     def _flows(self, members: Tensor, column: int) -> FrozenFlows:
         """The decision problems of a group, [D, B, m or 1, H, S, A(, S)]."""
@@ -156,13 +165,13 @@ class DeviationScore:
         personal = self.game.personal[members[:, 0]].double()[:, None, None, None]  # [D, 1, 1, 1]
         return FrozenFlows(*self.game.tables_met(met, personal))
 
-    def _along_trajectories(self, members: Tensor, costs: Tensor) -> Tensor:
-        """Sums of costs [D, B, m or 1, H, C] along the members' own trajectories: [D, B, m]."""
+    def _along_trajectories(self, members: Tensor, moves: Tensor) -> Tensor:
+        """Sums of moves [D, B, m or 1, H, C] along the members' own trajectories: [D, B, m]."""
         cells = self.played.cells()  # [B, H, N]
-        total = costs.new_zeros(len(members), len(cells), members.shape[1])
+        total = moves.new_zeros(len(members), len(cells), members.shape[1])
         for h in range(self.game.horizon):
             at = cells[:, h, members].long().transpose(0, 1)  # [D, B, m]
-            table = costs[..., h, :].expand(*at.shape, -1)  # [D, B, m, C]
+            table = moves[..., h, :].expand(*at.shape, -1)  # [D, B, m, C]
             total += table.gather(-1, at.unsqueeze(-1)).squeeze(-1)
         return total
 

@@ -53,6 +53,7 @@ class PlayedCells:
         self._counts: list[list[Tensor]] = [[] for _ in steps]  # [B, G or 1, C]
         self._references: list[list[Tensor]] = [[] for _ in steps]  # [B, R]
         self._drawn: Tensor | None = None  # [B, R]
+        self._returns: list[Tensor] = []  # [B, N], or [B, G] where agents are not followed, a batch
 
     def add(self, t: int, states: Tensor, actions: Tensor) -> Tensor:
         """Keep what all agents did at step t, [B, N] int64 each; returns their counts [B, S, A]."""
@@ -69,6 +70,13 @@ class PlayedCells:
             assert self._drawn is not None
             self._references[t].append(cells.gather(1, self._drawn))
         return counts.sum(1).reshape(-1, self.game.n_states, self.game.n_actions)
+
+    def add_returns(self, returns: Tensor) -> None:
+        """Keep what all agents got in a batch of episodes, [B, N]."""
+        if not self.keeps_cells:
+            sums = returns.new_zeros(len(returns), len(self.sizes), dtype=torch.float64)
+            returns = sums.index_add(1, self.type_of, returns.double()) / self.sizes
+        self._returns.append(returns.double())
 
     def draw_references(self, batch_size: int) -> Tensor:
         """One agent of each type in every episode (one of all, if types are many), uniformly: [B, R]."""
@@ -89,6 +97,10 @@ class PlayedCells:
     def references(self) -> Tensor:
         """Cells of the reference agents, [B, H, R] int64; only where flows are not the agents' own."""
         return torch.stack([torch.cat(batches) for batches in self._references], 1)
+
+    def returns(self) -> Tensor:
+        """[B, N] where ``keeps_cells``, else the mean of each type [B, G]; float64."""
+        return torch.cat(self._returns)
 
     def others(self, own_cells: Tensor) -> Tensor:
         """What agents met who were in these cells, [B, H, m] int64 -> [B, m, H, S, A] float64."""

@@ -177,7 +177,7 @@ class PopulationRunner:
         batch = self.episode_batch(*self.layout, preprocess=self.preprocess, device=self.args.device)
         avail = torch.ones((), dtype=torch.int, device=game.device)
         avail = avail.expand(self.batch_size, game.n_agents, game.n_actions)
-        returns = torch.zeros(self.batch_size, game.n_agents, device=game.device)
+        returns = torch.zeros(self.batch_size, game.n_agents, dtype=torch.float64, device=game.device)
         everyone = slice(None)
         self.mac.init_hidden(batch_size=self.batch_size)
         states = game.reset(self.batch_size)

@@ -65,6 +65,8 @@ class TestScore:
     def add_returns(self, returns: Tensor) -> None:
         """Add the returns of all agents of B episodes, [B, N]."""
         self.episode_returns.append(returns.mean(1))
+        if self.deviations is not None:
+            self.deviations.add_returns(returns)
 
     def returns(self) -> Tensor:
         """Mean return over agents, of every episode."""

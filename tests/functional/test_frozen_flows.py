@@ -8,10 +8,11 @@ import torch
 from mf_pmd.functional.frozen_flows import (
     FrozenFlows,
     bracket,
+    expected_moves,
     greedy_deviation,
     largest_bracket,
     payable,
-    regrets,
+    values_of,
 )
 
 RHO0 = torch.tensor([0.3, 0.7], dtype=torch.float64)
@@ -66,33 +67,68 @@ def value(flows, b, policy):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_regrets_add_up_to_what_the_deviation_gains(seed):
-    flows, policy = random_flows(2, seed=seed), random_policy(seed)
-    deviation = greedy_deviation(random_flows(3, seed=seed + 9))  # not the best one here: any will do
-    costs = regrets(flows, deviation)
-    assert torch.equal(costs.gather(-1, deviation.expand(2, -1, -1)[..., None]), torch.zeros(2, 3, 2, 1))
+def test_values_are_the_sums_over_paths(seed):
+    flows = random_flows(2, seed=seed)
+    actions = greedy_deviation(random_flows(3, seed=seed + 9)).actions  # of other flows: any policy will do
+    values = values_of(flows, actions)
+    assert values.shape == (2, HORIZON + 1, STATES)
     for b in range(2):
-        expected = sum(
-            chance * sum(float(costs[b, h, s, a]) for h, (s, a) in enumerate(path))
-            for chance, path in paths(flows, b, policy)
-        )
-        assert value(flows, b, one_hot(deviation)) - value(flows, b, policy) == pytest.approx(expected)
+        expected = value(flows, b, one_hot(actions))
+        assert (values[b, 0] @ RHO0).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_expected_moves_leave_a_return_its_mean_and_take_its_luck(seed):
+    flows, policy = random_flows(1, seed=seed), random_policy(seed)
+    deviation = greedy_deviation(random_flows(3, seed=seed + 9))
+    moves = expected_moves(flows, deviation.values)
+    start = (deviation.values[0] @ RHO0).item()
+    plain, adjusted = [], []
+    for chance, path in paths(flows, 0, policy):
+        got = sum(float(flows.reward[0, h, s, a]) for h, (s, a) in enumerate(path))
+        moved = sum(float(moves[0, h, s, a]) for h, (s, a) in enumerate(path))
+        plain.append((chance, got))
+        adjusted.append((chance, got + start + moved))
+    assert mean_of(adjusted) == pytest.approx(mean_of(plain), abs=1e-12)
+
+
+def mean_of(outcomes):
+    return sum(chance * outcome for chance, outcome in outcomes)
+
+
+def test_no_luck_is_left_of_a_deviation_on_its_own_problem():
+    flows = random_flows(3, spread=0.0)
+    deviation = greedy_deviation(flows)
+    moves = expected_moves(flows, deviation.values)
+    start = (deviation.values[0] @ RHO0).item()
+    for chance, path in paths(flows, 0, one_hot(deviation.actions)):
+        if chance > 0:
+            got = sum(float((flows.reward + moves)[0, h, s, a]) for h, (s, a) in enumerate(path))
+            assert got == pytest.approx(0.0, abs=1e-12)  # so that the adjusted return is `start`, always
+    assert start == pytest.approx(value(flows, 0, one_hot(deviation.actions)), abs=1e-12)
 
 
 def test_the_greedy_deviation_is_the_best_on_equal_flows():
     flows = random_flows(4, spread=0.0, seed=3)
     best = max(value(flows, 0, one_hot(actions)) for actions in deterministic_actions())
-    assert value(flows, 0, one_hot(greedy_deviation(flows))) == pytest.approx(best, abs=1e-12)
+    found = greedy_deviation(flows)
+    assert value(flows, 0, one_hot(found.actions)) == pytest.approx(best, abs=1e-12)
+    assert (found.values[0] @ RHO0).item() == pytest.approx(best, abs=1e-12)
+    assert torch.equal(found.values[HORIZON], torch.zeros(STATES, dtype=torch.float64))
 
 
 def test_batches_of_problems_are_solved_one_by_one():
     several = [random_flows(5, seed=seed) for seed in range(3)]
     together = FrozenFlows(*(torch.stack(parts) for parts in zip(*several, strict=True)))
-    actions = greedy_deviation(together)
-    costs, paid = regrets(together, actions[:, None]), payable(together)
+    found = greedy_deviation(together)
+    worth = values_of(together, found.actions[:, None])
+    moves, paid = expected_moves(together, found.values[:, None]), payable(together)
     for d, flows in enumerate(several):
-        assert torch.equal(actions[d], greedy_deviation(flows))
-        assert torch.allclose(costs[d], regrets(flows, actions[d]))
+        alone = greedy_deviation(flows)
+        assert torch.equal(found.actions[d], alone.actions)
+        assert torch.allclose(found.values[d], alone.values)
+        assert torch.allclose(worth[d], values_of(flows, alone.actions))
+        assert torch.allclose(moves[d], expected_moves(flows, alone.values))
         assert paid[d] == payable(flows)
 
 
@@ -181,7 +217,7 @@ def test_the_bracket_covers_what_enumeration_finds():
     for seed in range(100):
         index = torch.randint(10, (200,), generator=torch.Generator().manual_seed(seed))
         fit = FrozenFlows(everything.transition[index[:100]], everything.reward[index[:100]])
-        actions = greedy_deviation(fit)
+        actions = greedy_deviation(fit).actions
         key = tuple(actions.flatten().tolist())
         if key not in gains:
             gains[key] = torch.tensor(

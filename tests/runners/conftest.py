@@ -41,11 +41,14 @@ def score_of():
         agents = torch.arange(game.n_agents)
         for _ in range(batches):
             states = game.reset(n_episodes // batches)
+            returns = torch.zeros(states.shape, dtype=torch.float64)
             for h in range(game.horizon):
                 rows = profile[agents, h, states]  # [B, N, A]
                 actions = torch.multinomial(rows.reshape(-1, game.n_actions), 1).reshape(states.shape)
                 score.add_actions(h, states, actions)
-                states = game.step(states, actions).next_states
+                states, rewards = game.step(states, actions)
+                returns += rewards
+            score.add_returns(returns)
         return score
 
     return play
