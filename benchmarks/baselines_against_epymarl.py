@@ -69,10 +69,10 @@ OFF_POLICY = (
     "buffer_size=500",
     "use_rnn=False",
     "hidden_dim=64",
-    "lr=0.001",
+    "lr=0.003",
     "standardise_rewards=False",
-    "target_update_interval_or_tau=0.05",
-    "epsilon_anneal_time=8000",
+    "target_update_interval_or_tau=0.1",
+    "epsilon_anneal_time=4000",
 )
 TEAM = ("common_reward=True", "reward_scalarisation=sum")
 QMIX = ("mixing_embed_dim=32", "hypernet_layers=2", "hypernet_embed=64")
