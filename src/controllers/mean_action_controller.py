@@ -21,7 +21,7 @@ CONTROLLER_FILE = "controller.th"
 class MeanActionMAC:
     """Controller of one policy for all agents, proportional to exp(beta Q_h(s, a, nu, a-bar)) in a.
 
-    a-bar is the mean action of the other agents at the step before (Yang et al. 2018, eq. 12), uniform
+    a-bar is the mean action of the other agents at the step before (Yang et al. 2018), uniform
     at the first step; it is counted from the actions that the batch holds, the agent itself
     left out exactly. Agents in the same local state who played the same action see the same, so Q is
     evaluated on S A rows a step, whatever N is. Test mode plays the same policy as training, sampled.

@@ -20,7 +20,7 @@ from .cell_learner import CellLearner, require_range
 
 
 class MeanActionLearner(CellLearner):
-    """Regression of Q_h(s, a, nu, a-bar) on y = r + gamma v^MF(s') (Yang et al. 2018, Sec. 3.3).
+    """Regression of Q_h(s, a, nu, a-bar) on y = r + gamma v^MF(s') (Yang et al. 2018).
 
     Subclasses set ``critic`` and ``target_critic``, and say in ``policy_rows`` whose policy v^MF takes.
 

@@ -17,7 +17,7 @@ from .mean_action_learner import MeanActionLearner
 
 
 class MFACLearner(MeanActionLearner):
-    """Actor pi_h(a | s), critic Q_h(s, a, nu, a-bar): Yang et al. 2018, Alg. 2 (MF-AC), on policy.
+    """Actor pi_h(a | s), critic Q_h(s, a, nu, a-bar): Yang et al. 2018 (MF-AC), on policy.
 
     Critic: y = r + gamma sum_a' pi(a' | s') Q_(s', a', a-bar'), with Q_ the target network and a-bar' the
     mean action of the next step as it was played. Actor: the gradient of log pi(a | s) Q(s, a, a-bar),

@@ -12,12 +12,12 @@ from ..functional.distributions import entropy, kl_divergence
 from ..functional.mean_action import boltzmann_policy, previous_action_counts
 from ..modules.agents import MeanActionQAgent
 from ..modules.cell_replay import CellReplay
-from .cell_learner import require_range
+from .cell_learner import LARGEST_TABLE, require_range
 from .mean_action_learner import MeanActionLearner
 
 
 class MFQLearner(MeanActionLearner):
-    """Q_h(s, a, nu, a-bar) by Yang et al. 2018, Alg. 1 (MF-Q), on replayed cells.
+    """Q_h(s, a, nu, a-bar) by Yang et al. 2018 (MF-Q), on replayed cells.
 
     y = r + gamma sum_a' pi(a' | s', a-bar) Q_(s', a', a-bar'), with pi the Boltzmann policy of the target
     network Q_ at the mean action of the step before, and a-bar' that of the next step as it was played.
@@ -31,6 +31,7 @@ class MFQLearner(MeanActionLearner):
         if not isinstance(mac.agent, MeanActionQAgent):
             raise UserError(f"mac={args.mac}: {args.name} needs mac=mean_action_mac")
         require_range(args, positive=("beta",), at_least_one=("replay_episodes",))
+        require_room(args)
         self.make_critic(mac.agent.critic)
         self.replay = CellReplay(args.replay_episodes)
 
@@ -66,3 +67,19 @@ class MFQLearner(MeanActionLearner):
         """log pi_h(a | s, nu, a-bar) by the own action of the step before, [B, T, S, A, A]."""
         _, previous = self.row_features(statistics)
         return torch.log_softmax(self.args.beta * self.critic(previous), -1)
+
+
+def require_room(args: SimpleNamespace) -> None:
+    """Refuse a memory of counted episodes that no machine holds.
+
+    Raises:
+        UserError
+    """
+    entries = (
+        args.replay_episodes * args.population_info["horizon"] * (args.state_shape * args.n_actions) ** 2
+    )
+    if entries > LARGEST_TABLE:
+        raise UserError(
+            f"replay_episodes={args.replay_episodes}: the counts kept fill {entries:.1e} entries "
+            f"(at most {LARGEST_TABLE:.1e}), lower it"
+        )

@@ -1,4 +1,4 @@
-"""Munchausen online mirror descent (Lauriere et al. 2022, Alg. D-MOMD), model-free, on cells."""
+"""Munchausen online mirror descent (Lauriere et al. 2022, D-MOMD), model-free, on cells."""
 
 from types import SimpleNamespace
 from typing import Any

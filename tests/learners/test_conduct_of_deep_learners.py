@@ -130,6 +130,7 @@ ANYWHERE = [
 ALONE = [
     ("mf_q", ["beta=0.0"], r"beta=0.0: must be positive"),
     ("mf_q", ["replay_episodes=0"], r"replay_episodes=0: must be at least 1"),
+    ("mf_q", ["replay_episodes=100000000"], r"replay_episodes=100000000: .*lower it"),
     ("mf_q", ["mac=mean_field_mac"], r"agent=mean_action_q: a mean-field controller takes"),
     *((alg, ["target_update_rate=0.0"], r"target_update_rate=0.0: must be positive") for alg in ALGS[:2]),
     *((alg, ["target_update_rate=1.1"], r"target_update_rate=1.1: must lie") for alg in ALGS[:2]),
