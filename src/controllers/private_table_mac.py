@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.checks import require_policy
 from ..functional.mean_field import Policy, tabular_policy
 from ..modules.policy_history import OUTPUT_POLICIES
 from ..modules.running_history import RunningHistory
@@ -108,7 +109,9 @@ class PrivateTableMAC:
         """The policies played at step h, [N, S, A]."""
         name = self.output_policy if test_mode else "last"
         if name not in self._tables:
-            self._tables[name] = self.history.mean(name)
+            self._tables[name] = require_policy(
+                self.history.mean(name), name=f"the {name} policy of an agent"
+            )
         return self._tables[name][:, h]
 
     # What a learner calls.

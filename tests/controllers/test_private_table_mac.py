@@ -120,6 +120,14 @@ def test_what_is_scored_is_the_plain_mean_over_agents(make_mac):
             assert torch.allclose(policy(h, torch.ones(S) / S), means[name][:, h].mean(0), atol=1e-6), name
 
 
+def test_a_table_that_is_no_policy_is_refused(make_mac):
+    mac, _ = make_mac(iterates=0)
+    mac.log_table[3, 1, 2, 0] = torch.nan
+    mac.record_iterate()
+    with pytest.raises(UserError, match=r"the last policy of an agent holds NaN"):
+        mac.select_actions(make_batch(), t_ep=1, t_env=0)
+
+
 def test_a_deep_copy_is_independent(make_mac):
     mac, _ = make_mac()
     twin, batch = copy.deepcopy(mac), make_batch()
