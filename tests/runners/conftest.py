@@ -52,3 +52,8 @@ def score_of():
         return score
 
     return play
+
+
+@pytest.fixture(scope="session")
+def scripted():
+    return load("scripted")

@@ -10,13 +10,13 @@ from mf_pmd import games
 from mf_pmd.errors import UserError
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import tabular_policy
-from mf_pmd.games.base import PopulationGame, Step, SymmetryConstants
+from mf_pmd.games.base import PopulationGame, Step, SymmetryConstants, look_up
 from mf_pmd.host.components.episode_batch import EpisodeBatch
 from mf_pmd.host.components.transforms import OneHot
 from mf_pmd.host.controllers import REGISTRY as HOST_CONTROLLERS
 from mf_pmd.host.utils.random_states import seed_everything
 from mf_pmd.runners import PopulationRunner
-from mf_pmd.runners.scoring import TestScore
+from mf_pmd.runners.scoring import TestScore, judged_one_by_one
 
 
 class Carousel(PopulationGame):
@@ -262,6 +262,80 @@ def test_exact_scores_of_a_mean_field_controller(build, make_game):
     seen, tail = (logger.last(f"test_mean_field_exploitability{x}") for x in ("", "_tail"))
     assert seen == pytest.approx(tail, abs=0.02)
     assert seen != pytest.approx(tail, abs=1e-6)
+
+
+class Wanderers(PopulationGame):
+    """Nothing but a sampler: no tables."""
+
+    def __init__(self, *, n_agents, horizon, population="others", device="cpu", seed=0):
+        law = torch.tensor([0.5, 0.5])
+        sizes = {"n_agents": n_agents, "horizon": horizon, "n_states": 2, "n_actions": 2}
+        super().__init__(**sizes, initial_law=law, population=population, device=device, seed=seed)
+
+    def sample_step(self, states, actions, others):
+        return Step(actions, 1.0 - look_up(others[..., 1], states))
+
+
+def test_a_game_without_tables_is_played_and_its_returns_are_told(build, monkeypatch, recording_logger):
+    class Stranger(Wanderers):  # in the place of a_sis, whose settings it takes and does not read
+        def __init__(self, *, n_agents, horizon, eps, eps_beta, eps_recovery, population, device, seed):
+            super().__init__(n_agents=6, horizon=3, device=device, seed=seed)
+
+    monkeypatch.setitem(games.REGISTRY, "a_sis", Stranger)
+    pieces = build("mf_pmd_tabular", "a_sis", "test_nepisode=10", logger=recording_logger)
+    pieces.runner.run(test_mode=True)
+    pieces.learner.train(pieces.runner.run(test_mode=False), t_env=0, episode_num=0)
+    assert "test_return_mean" in recording_logger.series
+    assert "test_visited_share" in recording_logger.series
+    assert not any("exploitability" in key for key in recording_logger.series)
+    assert pieces.runner.args.population_info["model"] is None
+
+
+@pytest.mark.parametrize("action", [-1, 2])
+def test_an_action_that_the_game_does_not_have_is_refused(make_runner, action):
+    runner = make_runner(Scripted(lambda t, states: torch.full_like(states, action)))
+    with pytest.raises(UserError, match=f"chose action {action}: the game has actions 0 to 1"):
+        runner.run(test_mode=True)
+
+
+@pytest.mark.parametrize(
+    ("declared", "settings", "alone"),
+    [
+        (True, {"obs_agent_id": True, "agent": "rnn"}, False),
+        (False, {"obs_agent_id": False, "agent": "rnn"}, True),
+        (None, {"obs_agent_id": False, "agent": "rnn"}, False),
+        (None, {"obs_agent_id": True, "agent": "rnn"}, True),
+        (None, {"obs_agent_id": False, "agent": "rnn_ns"}, True),
+    ],
+)
+def test_who_is_judged_one_by_one(declared, settings, alone):
+    mac = SimpleNamespace() if declared is None else SimpleNamespace(shares_policy=declared)
+    assert judged_one_by_one(mac, SimpleNamespace(**settings)) is alone
+
+
+def test_a_weak_deviator_is_said_once(make_runner, recording_logger, configure):
+    env_args = {**configure("mf_pmd_tabular", "a_rps")["env_args"], "n_agents": 4}
+    words = []
+    recording_logger.console_logger = SimpleNamespace(warning=lambda *line: words.append(line[0] % line[1:]))
+    torch.manual_seed(0)
+    mac = Scripted(lambda t, states: torch.randint(3, states.shape))
+    runner = make_runner(mac, key="a_rps", env_args=env_args)
+    for _ in range(4):
+        runner.run(test_mode=True)
+    assert recording_logger.last("test_exploitability_too_weak") == 1.0
+    assert len(words) == 1
+    assert "deviator too weak at t_env 0" in words[0]
+    assert "test_nepisode" in words[0]
+
+
+def test_the_yardstick_is_logged_once(make_runner, recording_logger, make_game, configure):
+    env_args = configure("mf_pmd_tabular", "a_sis")["env_args"]
+    runner = make_runner(Scripted(lambda t, s: torch.zeros_like(s)), key="a_sis", env_args=env_args)
+    for _ in range(4):
+        runner.run(test_mode=True)
+    assert recording_logger.series["uniform_mean_field_exploitability"] == [
+        (0, pytest.approx(1.495, abs=1e-3))
+    ]
 
 
 def batches_of(runner, plan):
