@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.checks import require_policy
 from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_action import boltzmann_policy, uniform_mean_action
 from ..modules.agents import REGISTRY as AGENTS
@@ -92,7 +93,8 @@ class MeanActionMAC:
             counts = count_values(last, self.n_actions).to(population.dtype)
             mean_action = others_distribution(counts)  # [B, A, A]
         q_values = self.q_values(population, mean_action, t)
-        policy = boltzmann_policy(q_values, self.beta).flatten(1, 2)  # [B, S * A, A]
+        policy = require_policy(boltzmann_policy(q_values, self.beta), name="the Boltzmann policy")
+        policy = policy.flatten(1, 2)  # [B, S * A, A]
         return policy, states * self.n_actions + last
 
     def q_values(self, population: Tensor, mean_action: Tensor, h: int) -> Tensor:

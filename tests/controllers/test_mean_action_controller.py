@@ -139,3 +139,10 @@ def test_checkpoints(make_mac, make_args, tmp_path):
 def test_what_it_cannot_serve_is_refused(make_args, changes, message):
     with pytest.raises(UserError, match=message):
         REGISTRY["mean_action_mac"]({}, {}, make_args(**changes))
+
+
+def test_a_policy_that_is_none_is_refused(make_mac):
+    mac = make_mac()
+    torch.nn.init.constant_(mac.agent.critic.layers[0].bias, math.nan)
+    with pytest.raises(UserError, match="the Boltzmann policy holds NaN"):
+        mac.select_actions(make_batch(5), t_ep=1, t_env=0)
