@@ -87,6 +87,30 @@ MISTAKES = {
     "unknown kind": (["list", "games"], "games"),
     "no environment to configure": (["config", "ippo"], "ENV"),
     "no path": (["attach"], "PATH"),
+    "unknown algorithm to compare": (
+        ["compare", "--algs=mf_pmd,ipo"],
+        "--algs=ipo: no such algorithm; did you",
+    ),
+    "unknown game to compare on": (
+        ["compare", "--envs", "a_sos"],
+        "--envs=a_sos: no such environment; did you",
+    ),
+    "algorithm named twice": (["compare", "--algs=ippo,mf_pmd,ippo"], "ippo is named twice"),
+    "empty list": (["compare", "--algs="], "--algs is missing"),
+    "no seeds": (["compare", "--seeds=0"], "--seeds=0"),
+    "seeds by name": (["compare", "--seeds=one"], "--seeds"),
+    "no steps": (["compare", "--t-max=0"], "--t-max=0"),
+    "steps of no number": (["compare", "--t-max=1e9"], "--t-max"),
+    "no jobs": (["compare", "--jobs=-1"], "--jobs=-1"),
+    "steps by a word": (["compare", "with", "t_max=5"], "--t-max"),
+    "unknown key to compare with": (
+        ["compare", "with", "env_args.n_agent=5"],
+        "did you mean env_args.n_agents?",
+    ),
+    "key of some algorithms": (["compare", "--algs=mf_pmd,ippo", "with", "c_xi=1"], "ippo on a_sis: c_xi=1"),
+    "compare without with": (["compare", "lr=1"], "with lr=1"),
+    "nothing to plot": (["plot"], "RESULTS"),
+    "no results to plot": (["plot", "/nowhere"], "/nowhere: no such folder"),
     "no checkout": (["attach", "/nowhere"], "/nowhere"),
     "no checkout to detach": (["detach", "/nowhere"], "/nowhere"),
     "no host": (["train", "--host", "/nowhere", *GAME], "/nowhere"),
@@ -173,3 +197,31 @@ def test_help_and_version_do_not_wait_for_torch(argv):
     assert "mf-pmd" in finished.stdout
     if argv == ["--version"]:
         assert finished.stdout == f"mf-pmd {__version__}\n"
+
+
+@pytest.mark.slow
+def test_compare_runs_a_grid_then_reuses_it(tmp_path):
+    """Whole runs of a tiny game; one algorithm is given what it refuses."""
+    main = "import sys; from mf_pmd.cli import main; sys.exit(main(sys.argv[1:]))"
+    grid = ["--algs=mf_pmd_tabular,ippo,vdn", "--envs=a_sis,a_rps", "--seeds=2", "--t-max=40", "--jobs=2"]
+    tiny = ["with", "env_args.n_agents=10", "env_args.horizon=2", "use_cuda=False", "common_reward=False"]
+    command = ["-c", main, "compare", *grid, f"--results={tmp_path}", *tiny]
+    first = run_process(*command)
+    assert first.returncode == 1, first.stderr
+    assert "12 runs: 0 are there already, 12 to run" in first.stderr
+    assert (
+        "Runs that failed: 4. vdn on a_sis, seed 1 (exit status 2: error: common_reward=False" in first.stdout
+    )
+    assert first.stdout.count("| mf_pmd_tabular | 2 ") == first.stdout.count("| ippo           | 2 ") == 2
+    assert first.stdout.count("| vdn            | 0 of 2 | –") == 2
+    assert first.stdout.count("\n40 environment steps.") == 2
+    assert "The uniform policy" in first.stdout
+    pictures = {"curves.png", "exploitability.png", "return.png", "wall_time.png"}
+    assert pictures <= {file.name for file in (tmp_path / "compare").iterdir()}
+
+    second = run_process(*command)
+    assert "12 runs: 8 are there already, 4 to run" in second.stderr
+    plotted = run_process("-c", main, "plot", str(tmp_path), f"--out={tmp_path / 'again'}")
+    assert plotted.returncode == 0, plotted.stderr
+    assert plotted.stdout.count("| ippo           | 2 ") == 2
+    assert pictures <= {file.name for file in (tmp_path / "again").iterdir()}
