@@ -10,6 +10,7 @@ from .a_rps import ARPS
 from .a_sis import ASIS
 from .base import PopulationGame, Step, SymmetryConstants
 from .check import check_game
+from .own_game import load_game
 from .table_game import TableGame
 
 REGISTRY: dict[str, type[PopulationGame]] = {
@@ -22,28 +23,52 @@ REGISTRY: dict[str, type[PopulationGame]] = {
 def make(key: str, **env_args: object) -> PopulationGame:
     """Make a game from its name and its ``env_args``.
 
-    Defaults live in ``config/envs/<key>.yaml`` alone, so every argument but device and seed is asked for.
+    Defaults live in the environment's yaml alone, so every argument but device and seed is asked for.
+
+    Args:
+        key: a name in the registry or, for a game of your own, ``file.py:Class`` or ``module:Class``.
 
     Raises:
         UserError: an unknown game, an unknown or a missing argument, or a value out of range.
     """
-    if key not in REGISTRY:
-        raise UserError(
-            f"env_args.key={key}: no such game{did_you_mean(key, REGISTRY)}; there are {', '.join(REGISTRY)}"
-        )
-    game = REGISTRY[key]
+    game = find_game(key)
     parameters = inspect.signature(game).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name in env_args:
-        if name not in parameters:
-            hint = did_you_mean(name, parameters)
-            raise UserError(
-                f"env_args.{name}={env_args[name]}: {key} has no such argument{hint}; "
-                f"another game has its own yaml, --env-config={key}"
-            )
-    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in env_args]
+        if name not in parameters and not takes_all:
+            raise UserError(f"env_args.{name}={env_args[name]}: {_no_such_argument(key, name, parameters)}")
+    asked = {n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    missing = sorted(asked - set(env_args), key=list(parameters).index)
     if missing:
-        raise UserError(f"env_args.{missing[0]}: {key} needs it, see config/envs/{key}.yaml for its default")
+        place = f"see config/envs/{key}.yaml for its default" if key in REGISTRY else "its yaml must set it"
+        raise UserError(f"env_args.{missing[0]}: {key} needs it, {place}")
     return game(**env_args)  # type: ignore[arg-type]
+
+
+def find_game(key: str) -> type[PopulationGame]:
+    """The class of a game.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if key in REGISTRY:
+        return REGISTRY[key]
+    if ":" in key:
+        return load_game(key)
+    raise UserError(
+        f"env_args.key={key}: no such game{did_you_mean(key, REGISTRY)}; there are {', '.join(REGISTRY)}, "
+        "and one of your own is file.py:Class"
+    )
+
+
+def _no_such_argument(key: str, name: str, parameters: Iterable[str]) -> str:
+    if name in ("device", "seed"):
+        return f"{key} must take device and seed and hand them to PopulationGame"
+    if key in REGISTRY:
+        remedy = f"another game has its own yaml, --env-config={key}"
+    else:
+        remedy = "its yaml may hold what the class takes"
+    return f"{key} has no such argument{did_you_mean(name, parameters)}; {remedy}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -79,6 +79,7 @@ def load_settings(alg: str | None, env: str | None, words: Sequence[str], roots:
     settings = read_settings(HOST_CONFIG / "default.yaml", "default.yaml")
     for kind, path in (("envs", env_path), ("algs", alg_path)):
         layer = read_settings(path, f"{kind}/{path.name}")
+        _anchor(layer.values.get("env_args"), path)
         _merge(settings.values, layer.values)
         for key, note in layer.notes.items():
             settings.notes[key] = _keep_comment(note, settings.notes.get(key))
@@ -152,6 +153,18 @@ def _merge(base: dict[str, Any], layer: dict[str, Any]) -> None:
             _merge(base[key], value)
         else:
             base[key] = copy.deepcopy(value)
+
+
+def _anchor(env_args: Any, yaml_file: Path) -> None:
+    """Make the file of ``key: file.py:Class``, a game that lies beside its yaml, absolute in place.
+
+    Results are then named after the yaml, unless it gives a ``map_name``.
+    """
+    key = env_args.get("key") if isinstance(env_args, dict) else None
+    file, colon, name = str(key).rpartition(":")
+    if colon and file.endswith(".py"):
+        env_args["key"] = f"{(yaml_file.parent / file).resolve()}:{name}"
+        env_args.setdefault("map_name", yaml_file.stem)
 
 
 def _keep_comment(note: Note, previous: Note | None) -> Note:
