@@ -266,9 +266,7 @@ class PopulationRunner:
             self.logger.console_logger.warning(TOO_WEAK, self.t_env, deviations.n_episodes)
         scores = scores_of(verdict)
         if self._plays_deviations():
-            worst = {"mean": None, "max": verdict.worst}
-            paired = {name: self._played_gains(gains, unit) for name, unit in worst.items()}
-            scores |= played_scores(paired)
+            scores |= played_scores(self._played_gains(gains, verdict.worst))
         return scores
 
     def _plays_deviations(self) -> bool:
@@ -276,23 +274,27 @@ class PopulationRunner:
         finished = self.args.evaluate or self.t_env >= self.args.t_max
         return when == "always" or (when == "last" and finished)
 
-    def _played_gains(self, gains: Gains, unit: int | None) -> Tensor:
-        """Returns of deviators less what they get in the same episodes without deviating, [episodes].
+    def _played_gains(self, gains: Gains, worst: int) -> dict[str, Tensor]:
+        """Returns of deviators less what they get in the same episodes without deviating, [episodes] each.
 
-        The pairs draw from the same random streams, none of them those of the episodes that fitted.
+        One agent an episode deviates, drawn from all (``mean``) or from the worst unit (``max``). The
+        episodes compared draw from the same random streams, none of them those that fitted.
         """
         assert self.score.deviations is not None
-        played, differences = self.score.deviations.played, []
+        played = self.score.deviations.played
+        units = {"mean": None, "max": worst}
+        differences: dict[str, list[Tensor]] = {name: [] for name in units}
         for k in range(self.test_count):
             key = (self.args.seed, self.t_env, self.test_count + k)
-            with isolated_randomness(self.game, (*key, 0)):
-                deviators = draw_deviators(played, gains, batch_size=self.batch_size, unit=unit)
-            returns = []
-            for who in (deviators, None):
+            with isolated_randomness(self.game, key):
+                without = self._play(test_mode=True)[1]  # [B, N]
+            for name, unit in units.items():
+                with isolated_randomness(self.game, (*key, 0)):
+                    who = draw_deviators(played, gains, batch_size=self.batch_size, unit=unit)
                 with isolated_randomness(self.game, key):
-                    returns.append(deviators.own(self._play(test_mode=True, deviators=who)[1]))
-            differences.append(returns[0] - returns[1])
-        return torch.cat(differences)
+                    returns = self._play(test_mode=True, deviators=who)[1]
+                differences[name].append(who.own(returns) - who.own(without))
+        return {name: torch.cat(parts) for name, parts in differences.items()}
 
     def _log_returns(self, prefix: str, returns: Tensor) -> None:
         """Mean over agents and episodes, and the spread over episodes of the agents' mean, [episodes]."""
