@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from mf_pmd import games
+from mf_pmd.functional.best_response import best_response
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import uniform_policy
 from mf_pmd.runners import played_cells
+from mf_pmd.runners.deviations import DeviationScore
 from mf_pmd.runners.played_cells import PlayedCells, View, smallest_integer
 
 
@@ -228,3 +230,27 @@ def test_the_worst_actions_score_what_they_should(make_game, score_of, individua
     assert good["exploitability_mean"] == pytest.approx(0.0, abs=1e-6)
     assert good["exploitability_max_upper"] == pytest.approx(0.0, abs=1e-6)
     assert good["exploitability_too_weak"] == 0.0
+
+
+@pytest.mark.parametrize("individual", [False, True])
+def test_policies_that_remember(make_game, individual):
+    # each agent draws a move at the start and keeps to it: no table of (h, s) plays like that
+    torch.manual_seed(0)
+    game = make_game("a_beach", n_agents=6, horizon=4, c3=0.0, eps=0.0, noise=0.0, n_sites=5)
+    mu, zero = torch.full((5, 3), 1 / 15).double(), torch.zeros(()).double()
+    own = game.reward_table(mu, zero)
+    score = DeviationScore(game, individual=individual, n_episodes=300)
+    states = game.reset(300)
+    moves, returns = torch.randint(3, states.shape), torch.zeros(states.shape).double()
+    for h in range(4):
+        score.add_actions(h, states, moves)
+        states, rewards = game.step(states, moves)
+        returns += rewards
+    score.add_returns(returns)
+    kept = [own[(s + h * (a - 1)) % 5, a].item() for s in range(5) for a in range(3) for h in range(4)]
+    laws = game.transition_table(mu, zero).expand(4, 5, 3, 5)
+    best = best_response(laws, own.expand(4, 5, 3)).value.mean().item()
+    truth = best - sum(kept) / 15
+    scores = score.scores()
+    assert scores["exploitability_mean_lower"] <= truth <= scores["exploitability_mean_upper"]
+    assert scores["exploitability_mean"] == pytest.approx(truth, abs=0.05)
