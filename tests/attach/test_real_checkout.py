@@ -22,6 +22,7 @@ MF_PMD_METRICS = RUN_METRICS | {
     "mirror_descent_kl",
     "step_size",
 }
+MEAN_ACTION_METRICS = RUN_METRICS | {"td_error_abs", "critic_loss", "q_taken_mean", "policy_entropy"}
 UPSTREAM_PPO_METRICS = {"pg_loss", "critic_loss", "agent_grad_norm"}
 SMALL = ("env_args.n_agents=20", "use_cuda=False", "t_max=400", "test_interval=200", "log_interval=100")
 OFTEN = ("runner_log_interval=100", "learner_log_interval=100", "test_nepisode=4")
@@ -29,6 +30,9 @@ OFTEN = ("runner_log_interval=100", "learner_log_interval=100", "test_nepisode=4
 RUNS = {
     "mf_pmd": ("mf_pmd", (), MF_PMD_METRICS),
     "mf_pmd_tabular": ("mf_pmd_tabular", (), MF_PMD_METRICS),
+    "munchausen_omd": ("munchausen_omd", (), MF_PMD_METRICS),
+    "mf_q": ("mf_q", (), MEAN_ACTION_METRICS),
+    "mf_ac": ("mf_ac", (), MEAN_ACTION_METRICS),
     "ippo, population runner": (
         "ippo",
         ("runner=population", "batch_size_run=4", "batch_size=4", "buffer_size=4"),
