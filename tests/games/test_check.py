@@ -319,6 +319,12 @@ def test_constants_are_measured_where_they_are_tight():
     assert "lipschitz_reward 0.15 <= 0.15" in finding.message
 
 
+def test_constants_that_are_not_declared_are_bounded_from_below():
+    finding = check_game(Sound(constants=None), draws=100).findings[-1]
+    assert finding.passed is None
+    assert "alpha 0.2, beta 0.1, lipschitz_transition 0.5, lipschitz_reward 0.15" in finding.message
+
+
 def test_many_tastes_are_sampled():
     report = check_game(Sound(9, personal=torch.linspace(-1, 1, 9)), draws=DRAWS)
     assert report.passed, str(report)

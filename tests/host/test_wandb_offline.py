@@ -145,7 +145,9 @@ def test_the_summary_says_best_and_last(sent):
         values = curves[f"test_{key}"]["values"]
         assert summary[f"best_{key}"] == pytest.approx(values[best])
         assert summary[f"last_{key}"] == pytest.approx(values[-1])
-    assert "steps_to_half_of_uniform" in summary
+    half = curves["uniform_mean_field_exploitability"]["values"][0] / 2
+    reached = [t for t, value in zip(scores["steps"], scores["values"], strict=True) if value <= half]
+    assert summary["steps_to_half_of_uniform"] == min(reached, default=None)
 
 
 def test_checkpoints_are_artifacts_that_lie_where_they_were(sent):

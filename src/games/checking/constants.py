@@ -13,9 +13,10 @@ def check_constants(subject: Subject) -> str:
     """Sampled distances and slopes stay below alpha, beta and the Lipschitz constants."""
     game = subject.game
     need_tables(game)
-    if game.constants is None:
-        raise NotApplicable("the game declares none")
     seen = _sampled_constants(subject)
+    if game.constants is None:
+        values = ", ".join(f"{name} {value:.3g}" for name, value in seen.items())
+        raise NotApplicable(f"none are declared; they are no smaller than {values}")
     declared = game.constants._asdict()
     beyond = [
         f"{name} = {declared[name]:g}, but {value:.6g} was seen"
