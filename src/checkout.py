@@ -195,7 +195,7 @@ def tell_wandb(runner: Any) -> None:
     """
     logger = runner.logger
     try:
-        from .evaluation.test_pictures import pictures_of_test
+        from .evaluation.live_pictures import pictures_of_test
         from .host.utils import wandb_sink
         from .host.utils.exploitability_summary import bracket_lines, summarise
 

@@ -287,6 +287,6 @@ def _draw_figures(results_dir: Path) -> None:
 
 
 def _draw_test(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
-    from .evaluation.test_pictures import pictures_of_test
+    from .evaluation.live_pictures import pictures_of_test
 
     return pictures_of_test(arrays)

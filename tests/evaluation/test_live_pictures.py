@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mf_pmd.evaluation import figures
-from mf_pmd.evaluation.test_pictures import pictures_of_test, scale_of
+from mf_pmd.evaluation.live_pictures import pictures_of_test, scale_of
 
 
 def arrays(seed, *, horizon=6, n_states=2, n_actions=2):
