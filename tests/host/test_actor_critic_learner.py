@@ -243,8 +243,8 @@ def test_whole_runs(toy_config, alg, words):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("alg", ["ia2c", "maa2c", "mappo", "ippo"])
 def test_every_algorithm_learns_the_toy(toy_config, alg, seed):
-    words = ("t_max=6000", "lr=0.01", "test_interval=1000", f"seed={seed}")
-    metrics = run.train(toy_config(*words, alg=alg)).results_dir / "metrics.json"
-    values = json.loads(metrics.read_text())["test_return_mean"]["values"]
-    assert values[0] < 3.6  # half of the buttons are right by chance
-    assert values[-1] > 4.6  # of 5.0 at best, on average over early ends
+    words = ("t_max=3000", "lr=0.01", "test_interval=1000", f"seed={seed}")
+    metrics = json.loads((run.train(toy_config(*words, alg=alg)).results_dir / "metrics.json").read_text())
+    returns, lengths = (metrics[f"test_{key}"]["values"] for key in ("return_mean", "ep_length_mean"))
+    assert returns[0] / lengths[0] < 0.6  # half of the buttons are right by chance
+    assert returns[-1] / lengths[-1] > 0.98  # 1 at best: sampled, not greedy, policies press them all
