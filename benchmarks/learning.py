@@ -2,11 +2,11 @@
 
     python benchmarks/learning.py [--seeds 5] [--first-seed 1] [--algs mf_pmd,mf_pmd_tabular]
                                   [--envs a_sis,a_rps,a_beach]
-                                  [--results results/learning] [with key=value ...]
+                                  [--policy tail] [--results results/learning] [with key=value ...]
 
 Runs ``src/main.py`` with default settings for each algorithm, game and seed, reads metrics.json, and
-prints the mean-field exploitability of the returned policy, median and worst of the seeds, and the
-median of its N-player exploitability.
+prints the mean-field exploitability of the returned policy (``--policy`` names another of the three),
+median and worst of the seeds, and the median of its N-player exploitability.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 MAIN = Path(__file__).resolve().parents[1] / "src" / "main.py"
-MEAN_FIELD = "test_mean_field_exploitability_tail"
+MEAN_FIELD = "test_mean_field_exploitability"
 N_PLAYER = ("test_exploitability_mean", "test_exploitability_max")
 HEAD = (
     "algorithm",
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--algs", default="mf_pmd_tabular,mf_pmd")
     parser.add_argument("--envs", default="a_sis,a_rps,a_beach")
+    parser.add_argument("--policy", default="tail", choices=("last", "average", "tail"))
     parser.add_argument("--results", type=Path, default=Path("results/learning"))
     parser.add_argument("words", nargs="*", metavar="with key=value")
     options = parser.parse_args()
@@ -62,7 +63,7 @@ def main() -> None:
         for env in options.envs.split(","):
             seeds = range(options.first_seed, options.first_seed + options.seeds)
             runs = [run(alg, env, seed, options.results, words) for seed in seeds]
-            curves = [series[MEAN_FIELD] for series, _ in runs]
+            curves = [series[f"{MEAN_FIELD}_{options.policy}"] for series, _ in runs]
             last = [values[-1] for values in curves]
             late = max(max(values[-max(1, len(values) // 4) :]) for values in curves)
             cells = [curves[0][0], statistics.median(last), max(last), late]
