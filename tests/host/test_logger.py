@@ -225,6 +225,23 @@ def test_a_picture_that_fails_ends_the_pictures_alone(quiet, monkeypatch, tmp_pa
     assert fake.exit_code == 1
 
 
+@pytest.mark.parametrize("part", ["define_metric", "log", "log_artifact", "summary", "finish"])
+def test_no_part_of_wandb_can_stop_a_run(sink, quiet, tmp_path, monkeypatch, caplog, part):
+    class Broken(WandbRun):
+        def __getattribute__(self, name):
+            if name == part:
+                raise OSError("no network")
+            return super().__getattribute__(name)
+
+    monkeypatch.setattr(wandb, "init", lambda **kwargs: Broken())
+    sink = WandbSink(CONFIG, tmp_path, quiet, draw=lambda arrays: {"picture": arrays["x"]})
+    for t in range(3):
+        log_test(sink, t, 1.0)
+        sink.save(tmp_path, t)
+    sink.finish()
+    assert caplog.text.count("W&B failed") == 1
+
+
 def test_evaluations_are_told_from_trainings(quiet, monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(wandb, "init", lambda **kwargs: given.update(kwargs) or WandbRun())
