@@ -15,11 +15,14 @@ from training import Training
 from upstream import upstream_epochs
 
 LEARNERS = ("mf_pmd_tabular", "mf_pmd")
+BASELINES = ("ippo", "mappo", "ia2c", "maa2c")
 TARGET_GAME = "a_sis"
 SPEED_TARGETS = {"mf_pmd_tabular": Target(5e6, at_least=True), "mf_pmd": Target(1e6, at_least=True)}
+BASELINE_TARGETS = dict.fromkeys(BASELINES, Target(1e5, at_least=True))
 GROWTH_TARGET = Target(1.2, at_least=False)
 IPPO_EPISODES = 4
 IPPO_THREADS = 1  # EPyMARL's own main.py takes one
+IPPO_AS_THEIRS = ("use_rnn=True", "use_gae=False", "target_update_interval_or_tau=0.01")
 NO_HOME = "EPYMARL_HOME unset"
 NO_CUDA = "no CUDA here"
 
@@ -35,6 +38,18 @@ def end_to_end(options: Options) -> list[Row]:
     )
 
 
+def baselines(options: Options) -> list[Row]:
+    """As :func:`end_to_end`, of the embedded host's actor-critics."""
+    row = partial(Row, "baselines", agents=options.agents)
+    return _speeds(
+        options,
+        row,
+        lambda training: partial(training.epochs, options.epochs),
+        names=BASELINES,
+        targets=BASELINE_TARGETS,
+    )
+
+
 def rollout(options: Options) -> list[Row]:
     """Play alone, the policy of the first epoch."""
     row = partial(Row, "rollout", agents=options.agents)
@@ -45,12 +60,13 @@ def _speeds(
     options: Options,
     row: Callable[..., Row],
     timed: Callable[[Training], Callable[[], Parts]],
+    names: tuple[str, ...] = LEARNERS,
     targets: dict[str, Target] | None = None,
 ) -> list[Row]:
-    """Both learners on every game at every number of threads, in turn game by game."""
+    """Some algorithms on every game at every number of threads, in turn game by game."""
     rows = []
     for game in options.games:
-        cases = {f"{name} {threads}": (name, threads) for name in LEARNERS for threads in options.threads}
+        cases = {f"{name} {threads}": (name, threads) for name in names for threads in options.threads}
         if _no_cuda(options):
             rows += [
                 row(what=name, game=game, threads=threads, unit=RATE, missing=NO_CUDA)
@@ -144,7 +160,8 @@ def _ippo(options: Options, agents: int) -> list[Row]:
         contestants: dict[str, Callable[[], Parts]] = {}
         steps = 0
         if not missing[ours]:
-            words = tuple(f"{key}={IPPO_EPISODES}" for key in ("batch_size_run", "batch_size", "buffer_size"))
+            sizes = (f"{key}={IPPO_EPISODES}" for key in ("batch_size_run", "batch_size", "buffer_size"))
+            words = (*sizes, *IPPO_AS_THEIRS)
             training = _training(options, "ippo", IPPO_THREADS, TARGET_GAME, agents, words)
             steps = training.agent_steps
             contestants[ours] = partial(training.epochs, 1)
@@ -183,6 +200,7 @@ def _no_cuda(options: Options) -> bool:
 
 BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
     "end_to_end": end_to_end,
+    "baselines": baselines,
     "rollout": rollout,
     "counting": counting,
     "learner": learner,
