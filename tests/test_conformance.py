@@ -147,24 +147,60 @@ def test_no_algorithm_narrows_the_type_of_a_default():
                 assert isinstance(value, float), (path, key)
 
 
+MIRROR_DESCENT = {"td_error_abs", "policy_entropy", "mirror_descent_kl", "step_size"}
+MEAN_ACTION = {"td_error_abs", "critic_loss", "q_taken_mean", "policy_entropy", "policy_kl"}
+LEARNT = {  # what each learner logs, no more and no less
+    "fictitious_play": {"mean_field_exploitability", "policy_entropy", "step_size"},
+    "ipmd": {*MIRROR_DESCENT, "unvisited_cells"},
+    "mf_ac": {*MEAN_ACTION, "policy_loss"},
+    "mf_pmd": {*MIRROR_DESCENT, "critic_loss", "policy_loss"},
+    "mf_pmd_tabular": {*MIRROR_DESCENT, "unvisited_cells"},
+    "mf_q": MEAN_ACTION,
+    "munchausen_omd": {*MIRROR_DESCENT, "critic_loss", "unvisited_cells"},
+    "omd": {"mean_field_exploitability", "policy_entropy", "mirror_descent_kl", "step_size"},
+}
+PLAYED = "mf_pmd.md"  # the page that documents what the runner and the host log, whatever plays
+
+
+def test_what_every_learner_logs_is_known():
+    assert set(LEARNT) == {path.stem for path in ALGS}
+
+
+def undocumented(keys, page):
+    """The metrics that no line of a page names, as `key` or as `stem_first`, `_suffix`."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+
+    def named(key):
+        stem, _, suffix = key.rpartition("_")
+        return any(f"`{key}`" in line or (f"`_{suffix}`" in line and f"`{stem}_" in line) for line in lines)
+
+    return {key for key in keys if not named(key)}
+
+
 @pytest.mark.parametrize("env", [path.stem for path in ENVS])
 @pytest.mark.parametrize("alg", [path.stem for path in ALGS])
 def test_every_algorithm_plays_every_game(build, alg, env):
     pieces = build(alg, env, "env_args.n_agents=6", "env_args.horizon=2", "test_nepisode=10")
     learner, runner = pieces.learner, pieces.runner
+    learner.logger = type(runner.logger)()  # to tell whose metrics are whose
     assert learner.supports_individual_rewards
     runner.run(test_mode=True)
     learner.train(runner.run(test_mode=False), t_env=runner.t_env, episode_num=0)
-    expected = {"td_error_abs", "policy_entropy", "mirror_descent_kl", "step_size", "return_mean"}
+    assert set(learner.logger.series) == LEARNT[alg]
     tests = {"return_mean", "mean_field_exploitability", "visited_share"}
-    tests |= {f"mean_field_exploitability_{name}" for name in ("last", "average", "tail")}
+    if hasattr(learner.args, "output_policy"):
+        tests |= {f"mean_field_exploitability_{name}" for name in ("last", "average", "tail")}
     ends = ("", "_lower", "_upper")
     tests |= {f"exploitability_{kind}{end}" for kind in ("mean", "max") for end in ends}
     tests.add("exploitability_too_weak")
-    assert expected | {f"test_{name}" for name in tests} <= set(learner.logger.series)
-    documented = (DOCS / "mf_pmd.md").read_text(encoding="utf-8").splitlines()
-    for key in learner.logger.series:
-        stem, _, suffix = key.rpartition("_")
-        assert any(
-            f"`{key}`" in line or (f"`_{suffix}`" in line and f"`{stem}_" in line) for line in documented
-        ), f"{key} is not in docs/mf_pmd.md"
+    assert {"return_mean"} | {f"test_{name}" for name in tests} <= set(runner.logger.series)
+    assert not undocumented(learner.logger.series, f"{alg}.md")
+    assert not undocumented(runner.logger.series, PLAYED)
+
+
+@pytest.mark.parametrize("alg", [path.stem for path in ALGS])
+def test_every_algorithm_has_its_page(alg):
+    page = (DOCS / f"{alg}.md").read_text(encoding="utf-8")
+    assert page.startswith("# ")
+    assert re.search(rf"--config={alg}\s", page), "the command"
+    assert alg == Path(PLAYED).stem or f"({PLAYED}#logged-metrics)" in page
