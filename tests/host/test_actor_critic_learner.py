@@ -233,8 +233,8 @@ def test_ppo_alone_reads_its_own_settings(make, change):
 
 
 @pytest.mark.parametrize("alg", ["ia2c", "maa2c", "mappo", "ippo"])
-@pytest.mark.parametrize("words", [[], ["common_reward=True"], ["use_rnn=True", "obs_agent_id=True"]])
-def test_whole_runs(toy_config, alg, words):
+@pytest.mark.parametrize("words", [["common_reward=True"], ["use_rnn=True", "obs_agent_id=True"]])
+def test_whole_runs_with_other_settings(toy_config, alg, words):
     config = toy_config("t_max=40", "test_nepisode=10", *words, alg=alg)
     assert run.train(config).t_env >= 40
 
