@@ -152,6 +152,18 @@ def test_targets_of_common_rewards_by_hand(learner, case):
     assert targets_of(learner(common_reward=True, **settings), hand_made_batch(common=how)) == expected
 
 
+def test_mixers_are_given_the_state_of_their_step(learner, recording_logger):
+    """Mixers that put out the state itself: 1, 2, 3 and 4; rewards 3, 7, 11, gamma 1/2."""
+    team = learner(mixer="vdn", common_reward=True)
+    batch = hand_made_batch(common="sum")
+    batch.update({"state": torch.arange(1.0, 5.0).expand(2, 4).unsqueeze(-1)}, mark_filled=False)
+    team.target_mixer = lambda values, states: states
+    assert targets_of(team, batch) == [[3 + 1], [7 + 1.5], [11]]
+    team.mixer = lambda values, states: states + 0 * values.sum(dim=-1, keepdim=True)
+    team.train(batch, t_env=0, episode_num=0)
+    assert recording_logger.last("q_taken_mean") == pytest.approx((1 + 2 + 3 + 1 + 2) / 5)
+
+
 def test_loss_and_statistics_by_hand(learner, recording_logger):
     """TD errors -10, -.5, 1, -1.5, -5, -1 of the first episode and -7, 2.5, 0, -1 of the second."""
     learner(lr=1e-9).train(hand_made_batch(), t_env=6, episode_num=0)
@@ -476,7 +488,7 @@ def test_checkpoints_of_other_forms_are_refused(configure_run):
         ("iql", "env_args.n_buttons=3", "take a checkpoint of the same game"),
         ("iql", "buffer_size=20", "buffer_size=20: the checkpoint holds 30 episodes; at least 30 are needed"),
         ("vdn", "reward_scalarisation=sum", "reward_scalarisation is mean there and sum here"),
-        ("qmix", "mixing_embed_dim=8", "mixing_embed_dim is 32 there and 8 here"),
+        ("qmix", "mixing_embed_dim=4", "mixing_embed_dim is 8 there and 4 here"),
         ("qmix", "env_args.n_agents=5", "n_agents is 3 there and 5 here"),
     ):
         words = ("buffer_size=30", *word.split(), f"checkpoint_path={trained[algorithm]}")
