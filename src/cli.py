@@ -161,7 +161,8 @@ def _compare(words: Sequence[str]) -> int:
     add("--t-max", type=int, metavar="T", help="environment steps of each run; default: each environment's")
     add("--results", default="results", metavar="DIR", help="of the runs; default %(default)s")
     add("--out", metavar="DIR", help="of table and figures; default RESULTS/compare")
-    add("--jobs", type=int, default=1, metavar="J", help="runs side by side; default %(default)s")
+    jobs = min(2, os.cpu_count() or 1)  # each run takes one thread
+    add("--jobs", type=int, default=jobs, metavar="J", help="runs side by side; default %(default)s")
     add("settings", nargs="*", default=[], metavar="with key=value", help="changes for all runs")
     options = parser.parse_intermixed_args(words)
     from .host.utils.config import load_config

@@ -206,14 +206,16 @@ class _Process:
             )
         self.began = time.monotonic()
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
         self.peak_rss_mib = 0.0
 
     def poll(self) -> bool:
-        """Whether it has ended; then its peak memory is known."""
+        """Whether it has ended; then what it took is known."""
         ended, status, usage = os.wait4(self.process.pid, os.WNOHANG)
         if ended:
             self.process.returncode = os.waitstatus_to_exitcode(status)
             self.seconds = time.monotonic() - self.began
+            self.cpu_seconds = usage.ru_utime + usage.ru_stime
             self.peak_rss_mib = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         return bool(ended)
 
@@ -246,6 +248,7 @@ def _settle(process: _Process, results: Path, machine: str) -> list[Failure]:
     measured = {
         "peak_rss_mib": round(process.peak_rss_mib, 1),
         "process_seconds": round(process.seconds, 2),
+        "cpu_seconds": round(process.cpu_seconds, 2),
         "machine": machine,
     }
     (run.folder / PROCESS_FILE).write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")

@@ -100,10 +100,10 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
 
 
 def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
-    """A colour for every algorithm, in the order in which they come; dashes once the colours are used up."""
+    """A colour and dashes for every algorithm, in the order in which they come: curves may coincide."""
     names = list(dict.fromkeys(group.algorithm for group in groups))
     return {
-        name: Look(PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)])
+        name: Look(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)])
         for place, name in enumerate(names)
     }
 
@@ -158,6 +158,7 @@ def _plot_quantity(axes: Any, groups: Sequence[Group], quantity: Quantity, looks
         axes.set_yscale("log")
         _plain_numbers(axes.yaxis)
     axes.grid(True, which="both", linewidth=0.3)
+    axes.tick_params(labelsize=8)
     axes.margins(x=0.02)
 
 
@@ -203,6 +204,7 @@ def draw_finals(
             panel.set_xscale("log")
             _plain_numbers(panel.xaxis)
         panel.grid(True, axis="x", which="both", linewidth=0.3)
+        panel.tick_params(labelsize=8)
     axes[0, 0].set_yticks(range(len(lines)), [_on_two_lines(name) for name in lines], fontsize=8)
     axes[0, 0].set_ylim(len(lines) - 0.5, -0.5)
     if len(finals) > 1:

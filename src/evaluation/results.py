@@ -60,7 +60,7 @@ class Run:
         metrics: key -> (environment steps [P], values [P]).
         seconds: wall time from sacred's start to its stop: training and tests.
         stopped: when, as sacred has it.
-        process: what `mf-pmd compare` measured: ``peak_rss_mib``, machine and versions; else empty.
+        process: what `mf-pmd compare` measured of it, see ``compare.run_all``; else empty.
         host: sacred's record of the machine.
     """
 

@@ -28,6 +28,7 @@ TOO_WEAK = "test_exploitability_too_weak"
 UNIFORM = "uniform_mean_field_exploitability"
 SPEED = "agent_steps_per_second"
 RETURN, SECONDS, MEMORY, STEPS = "test_return_mean", "wall_time_s", "peak_rss_mib", "environment_steps"
+CPU = "cpu_time_s"
 N_PLAYER = (MEAN, LARGEST)
 COLUMNS = {
     MEAN_FIELD: "mean-field exploitability",
@@ -37,10 +38,11 @@ COLUMNS = {
     f"{LARGEST}_bracket": "its bracket",
     RETURN: "test return",
     SECONDS: "wall time, s",
+    CPU: "CPU time of the process, s",
     SPEED: "agent-steps/s",
     MEMORY: "peak memory, MiB",
 }
-COSTS = (SECONDS, SPEED, MEMORY)
+COSTS = (SECONDS, CPU, SPEED, MEMORY)
 DASH = "–"
 MARK = "†"
 FEW = 5  # seeds; with no more of them, intervals are visibly too short
@@ -106,8 +108,9 @@ def final_values(run: Run) -> dict[str, float]:
         values[SPEED] = float(np.median(speeds[np.isfinite(speeds)]))
     if UNIFORM in run.metrics:
         values[UNIFORM] = float(run.metrics[UNIFORM][1][-1])
-    if "peak_rss_mib" in run.process:
-        values[MEMORY] = float(run.process["peak_rss_mib"])
+    for key, measured in ((MEMORY, "peak_rss_mib"), (CPU, "cpu_seconds")):
+        if measured in run.process:
+            values[key] = float(run.process[measured])
     return values | {SECONDS: run.seconds, STEPS: float(run.last_test)}
 
 
