@@ -79,7 +79,7 @@ class Report:
         return "\n".join([self.game, *rows])
 
 
-def check_game(game: PopulationGame, *, draws: int = 100_000, level: float = 1e-6, seed: int = 0) -> Report:
+def check_game(game: PopulationGame, *, draws: int = 50_000, level: float = 1e-6, seed: int = 0) -> Report:
     """Tell an author what is wrong with a game.
 
     The sampler is held against the tables by chi-square: in every cell, for every type of agent, at
