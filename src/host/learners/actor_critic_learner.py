@@ -120,17 +120,7 @@ class ActorCriticLearner:
         self.mac.save_models(path)
         for name, part in self._parts().items():
             torch.save(part.state_dict(), f"{path}/{name}.th")
-        torch.save(
-            {
-                **self._identity(),
-                "training_steps": self.training_steps,
-                "last_target_update": self.last_target_update,
-                "log_stats_t": self.log_stats_t,
-                "reward_stats": self.reward_stats.state_dict(),
-                "return_stats": self.return_stats.state_dict(),
-            },
-            f"{path}/learner.th",
-        )
+        torch.save({**self._identity(), **common.progress_of(self)}, f"{path}/learner.th")
 
     def load_models(self, path: str) -> None:
         """Restore everything that :meth:`save_models` wrote.
@@ -143,11 +133,7 @@ class ActorCriticLearner:
         self.mac.load_models(path)
         for name, part in self._parts().items():
             part.load_state_dict(common.load_file(path, name))
-        self.training_steps = state["training_steps"]
-        self.last_target_update = state["last_target_update"]
-        self.log_stats_t = state["log_stats_t"]
-        self.reward_stats.load_state_dict(state["reward_stats"])
-        self.return_stats.load_state_dict(state["return_stats"])
+        common.restore_progress(self, state)
 
     def _gain(self, log_policy: Tensor, played: Tensor, advantages: Tensor) -> Tensor:
         """What the actor's step increases, ``[B, T, N]``; its gradient is the policy gradient.

@@ -120,6 +120,24 @@ def require_same(here: dict[str, dict[str, Any]], there: dict[str, dict[str, Any
                 raise UserError(f"checkpoint_path={path}: {key} is {other} there and {value} here; {remedy}")
 
 
+COUNTERS = ("training_steps", "last_target_update", "log_stats_t")
+STATISTICS = ("reward_stats", "return_stats")
+
+
+def progress_of(learner: Any) -> dict[str, Any]:
+    """How far a learner is: its counters and its running statistics."""
+    counters = {name: getattr(learner, name) for name in COUNTERS}
+    return counters | {name: getattr(learner, name).state_dict() for name in STATISTICS}
+
+
+def restore_progress(learner: Any, state: dict[str, Any]) -> None:
+    """Restore :func:`progress_of`."""
+    for name in COUNTERS:
+        setattr(learner, name, state[name])
+    for name in STATISTICS:
+        getattr(learner, name).load_state_dict(state[name])
+
+
 def load_file(path: str, name: str) -> Any:
     """The tensors and plain values of ``NAME.th``."""
     return torch.load(f"{path}/{name}.th", map_location="cpu", weights_only=True)

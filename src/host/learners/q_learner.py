@@ -118,17 +118,7 @@ class QLearner:
         torch.save([parameter.detach() for parameter in self.target_params], f"{path}/targets.th")
         if self.mixer is not None:
             torch.save(self.mixer.state_dict(), f"{path}/mixer.th")
-        torch.save(
-            {
-                **self._identity(),
-                "training_steps": self.training_steps,
-                "last_target_update": self.last_target_update,
-                "log_stats_t": self.log_stats_t,
-                "reward_stats": self.reward_stats.state_dict(),
-                "return_stats": self.return_stats.state_dict(),
-            },
-            f"{path}/learner.th",
-        )
+        torch.save({**self._identity(), **common.progress_of(self)}, f"{path}/learner.th")
 
     def load_models(self, path: str) -> None:
         """Restore everything that :meth:`save_models` wrote.
@@ -144,11 +134,7 @@ class QLearner:
         for parameter, saved in zip(self.target_params, common.load_file(path, "targets"), strict=True):
             parameter.copy_(saved)
         self.optimiser.load_state_dict(common.load_file(path, "opt"))
-        self.training_steps = state["training_steps"]
-        self.last_target_update = state["last_target_update"]
-        self.log_stats_t = state["log_stats_t"]
-        self.reward_stats.load_state_dict(state["reward_stats"])
-        self.return_stats.load_state_dict(state["return_stats"])
+        common.restore_progress(self, state)
 
     def _identity(self) -> dict[str, dict[str, Any]]:
         """What two runs must share for networks, and mixers, to carry over."""
