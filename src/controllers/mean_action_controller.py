@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..functional.checks import require_policy
 from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_action import boltzmann_policy, uniform_mean_action
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanActionQAgent
+from .checks import require_playable
 from .mean_field_controller import InverseCDFSampler, require_population, require_same
 
 CONTROLLER_FILE = "controller.th"
@@ -93,7 +93,7 @@ class MeanActionMAC:
             counts = count_values(last, self.n_actions).to(population.dtype)
             mean_action = others_distribution(counts)  # [B, A, A]
         q_values = self.q_values(population, mean_action, t)
-        policy = require_policy(boltzmann_policy(q_values, self.beta), name="the Boltzmann policy")
+        policy = require_playable(boltzmann_policy(q_values, self.beta), name="the Boltzmann policy")
         policy = policy.flatten(1, 2)  # [B, S * A, A]
         return policy, states * self.n_actions + last
 

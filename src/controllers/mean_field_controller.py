@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..functional.checks import require_policy
 from ..functional.mean_field import Policy
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanFieldAgent, MeanFieldNetworkAgent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
+from .checks import require_playable
 
 POLICY_FILE = "policy.th"
 
@@ -125,7 +125,7 @@ class MeanFieldMAC:
         if self.population_dependent:
             return self.policy_rows(name, h, population)
         if name not in self._tables:
-            self._tables[name] = require_policy(self.history.mean(name), name=f"the {name} policy")
+            self._tables[name] = require_playable(self.history.mean(name), name=f"the {name} policy")
         return self._tables[name][h].unsqueeze(0)
 
     # What a learner calls.

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..functional.checks import require_policy
 from ..functional.mean_field import Policy, tabular_policy
 from ..modules.policy_history import OUTPUT_POLICIES
 from ..modules.running_history import RunningHistory
+from .checks import require_playable
 from .mean_field_controller import POLICY_FILE, inverse_cdf_thresholds, require_population
 
 PRIVATE_TABLE = "private_table"  # what a checkpoint calls its agent
@@ -109,7 +109,7 @@ class PrivateTableMAC:
         """The policies played at step h, [N, S, A]."""
         name = self.output_policy if test_mode else "last"
         if name not in self._tables:
-            self._tables[name] = require_policy(
+            self._tables[name] = require_playable(
                 self.history.mean(name), name=f"the {name} policy of an agent"
             )
         return self._tables[name][:, h]

@@ -2,9 +2,11 @@
 
 from torch import Tensor
 
-from ..errors import UserError
-
 ROUNDING = 1e-4  # by which a row of float32 probabilities may miss 1
+
+
+class NotAPolicyError(ValueError):
+    """Rows that are no probabilities."""
 
 
 def require_policy(rows: Tensor, *, name: str = "the policy") -> Tensor:
@@ -18,16 +20,16 @@ def require_policy(rows: Tensor, *, name: str = "the policy") -> Tensor:
         ``rows``, untouched: nothing is renormalised.
 
     Raises:
-        UserError: an entry is NaN, infinite or negative, or a row does not sum to 1.
+        NotAPolicyError: an entry is NaN, infinite or negative, or a row does not sum to 1.
     """
     if not bool(rows.isfinite().all()):
-        raise UserError(
+        raise NotAPolicyError(
             f"{name} holds NaN or infinite probabilities: nothing can be said of what it would do"
         )
     if rows.numel() and rows.min().item() < 0:
-        raise UserError(f"{name} holds a negative probability, {rows.min().item():.3g}")
+        raise NotAPolicyError(f"{name} holds a negative probability, {rows.min().item():.3g}")
     off = (rows.sum(-1) - 1).abs()
     if off.numel() and off.max().item() > ROUNDING:
         worst = rows.sum(-1).flatten()[off.flatten().argmax()].item()
-        raise UserError(f"{name} has a row that sums to {worst:.6g}: probabilities must sum to 1")
+        raise NotAPolicyError(f"{name} has a row that sums to {worst:.6g}: probabilities must sum to 1")
     return rows

@@ -67,7 +67,7 @@ def mean_field_flow(model: MeanFieldModel, policy: Policy) -> Flow:
         The flow with the tables met along it, in the dtype of ``model.initial_law``.
 
     Raises:
-        UserError: a row of the policy is no distribution (NaN, negative, or not summing to 1).
+        NotAPolicyError: a row of the policy is no distribution (NaN, negative, or not summing to 1).
     """
     nu = model.initial_law
     steps = []

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.checks import NotAPolicyError
 from ..functional.distributions import count_values
 from ..functional.exploitability import mean_field_exploitability
 from ..functional.mean_field import tabular_policy, uniform_policy
@@ -103,10 +104,15 @@ class TestScore:
         policies = {"": tabular_policy(self.average_policy())}
         if hasattr(mac, "scored_policies"):
             policies |= {f"_{name}": policy for name, policy in mac.scored_policies().items()}
-        return {
-            f"mean_field_exploitability{suffix}": mean_field_exploitability(model, policy).item()
-            for suffix, policy in policies.items()
-        }
+        try:
+            return {
+                f"mean_field_exploitability{suffix}": mean_field_exploitability(model, policy).item()
+                for suffix, policy in policies.items()
+            }
+        except NotAPolicyError as error:
+            raise UserError(
+                f"what {type(mac).__name__} tells of its policies cannot be scored: {error}"
+            ) from error
 
 
 def uniform_exploitability(game: PopulationGame) -> float | None:

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from mf_pmd.errors import UserError
-from mf_pmd.functional.checks import require_policy
+from mf_pmd.functional.checks import NotAPolicyError, require_policy
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import tabular_policy
 
@@ -25,10 +24,10 @@ BAD = [
 def test_one_bad_row_among_good_ones_is_refused(make_game, row, what):
     table = torch.full((3, 2, 2), 0.5, dtype=torch.float64)
     table[1, 1] = torch.tensor(row, dtype=torch.float64)
-    with pytest.raises(UserError, match=f"the table.*{what}"):
+    with pytest.raises(NotAPolicyError, match=f"the table.*{what}"):
         require_policy(table, name="the table")
     model = make_game("a_sis", horizon=3).mean_field_model()
-    with pytest.raises(UserError, match=f"step 1.*{what}"):
+    with pytest.raises(NotAPolicyError, match=f"step 1.*{what}"):
         mean_field_exploitability(model, tabular_policy(table))
 
 

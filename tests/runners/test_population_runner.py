@@ -298,6 +298,17 @@ def test_an_action_that_the_game_does_not_have_is_refused(make_runner, action):
         runner.run(test_mode=True)
 
 
+def test_a_policy_that_is_none_is_refused(make_runner):
+    mac = Scripted(forward)
+    half = torch.full((4, 3, 2), 0.5)
+    half[2, 1, 0] = float("nan")
+    mac.scored_policies = lambda: {"last": tabular_policy(half)}
+    runner = make_runner(mac)
+    runner.run(test_mode=True)
+    with pytest.raises(UserError, match=r"Scripted tells of its policies .* the policy at step 2 holds NaN"):
+        runner.run(test_mode=True)
+
+
 @pytest.mark.parametrize(
     ("declared", "settings", "alone"),
     [
