@@ -19,7 +19,7 @@ BOUNDS = {
     ("munchausen_omd", "a_rps"): (0.283, 0.09),
     ("munchausen_omd", "a_beach"): (4.033, 0.15),
     ("mf_q", "a_sis"): (1.495, 0.5),
-    ("mf_ac", "a_sis"): (1.495, 0.5),
+    ("mf_ac", "a_sis"): (1.495, 0.75),
 }
 
 
