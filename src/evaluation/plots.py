@@ -100,11 +100,14 @@ def draw(groups: Sequence[Group], folder: Path) -> list[Path]:
 
 
 def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
-    """A colour and dashes for every algorithm, in the order in which they come: curves may coincide."""
-    names = list(dict.fromkeys(group.algorithm for group in groups))
+    """A colour and dashes (for curves may coincide) for every algorithm, in the order in which they come.
+
+    Given out by name, so that the same algorithms look the same in every report on them.
+    """
+    names = dict.fromkeys(group.algorithm for group in groups)
+    places = {name: place for place, name in enumerate(sorted(names))}
     return {
-        name: Look(PALETTE[place % len(PALETTE)], DASHES[place % len(DASHES)])
-        for place, name in enumerate(names)
+        name: Look(PALETTE[places[name] % len(PALETTE)], DASHES[places[name] % len(DASHES)]) for name in names
     }
 
 
@@ -126,7 +129,7 @@ def draw_curves(groups: Sequence[Group], looks: dict[str, Look], file: Path) -> 
         for row, quantity in enumerate(rows):
             _plot_quantity(axes[row, column], here, quantity, looks)
         axes[0, column].set_title(game, fontsize=10)
-        axes[-1, column].set_xlabel("environment steps")
+        axes[-1, column].set_xlabel("environment steps", fontsize=8)
     for row, quantity in enumerate(rows):
         units = f"{_return_units(groups)},\n{UNITS}" if quantity.curve is _return else UNITS
         axes[row, 0].set_ylabel(f"{quantity.label}\n{units}", fontsize=8)
@@ -203,6 +206,8 @@ def draw_finals(
         if logarithmic:
             panel.set_xscale("log")
             _plain_numbers(panel.xaxis)
+        elif finals[0].key == SECONDS:
+            panel.set_xlim(left=0)
         panel.grid(True, axis="x", which="both", linewidth=0.3)
         panel.tick_params(labelsize=8)
     axes[0, 0].set_yticks(range(len(lines)), [_on_two_lines(name) for name in lines], fontsize=8)
@@ -249,7 +254,7 @@ def _plain_numbers(axis: Any) -> None:
     """0.2 0.5 1 on a logarithmic axis, in place of powers, which say little within a decade."""
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
-    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 0.7 else (1.0, 2.0, 5.0) if decades < 2 else (1.0,)
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 0.7 else (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
     axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, place: f"{value:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())

@@ -83,6 +83,7 @@ def test_an_algorithm_looks_the_same_everywhere_and_like_no_other(groups, tmp_pa
     made = groups(names, ("a_sis", "a_rps"), 1)
     looks = plots.looks_of(made)
     assert len(set(looks.values())) == len(names)
+    assert looks == plots.looks_of(made[::-1])
     plots.draw(made, tmp_path)
     for axes in figure["curves.png"].axes:
         drawn = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
@@ -96,9 +97,11 @@ def test_too_weak_deviators_are_hollow(groups, tmp_path, figure):
     assert (styles["o"], styles["s"]) == ("full", "none")
 
 
-def test_wall_times_of_one_size_start_a_plain_axis(groups, tmp_path, figure, write_run, read_runs):
+def test_wall_times_of_one_size_have_an_axis_from_zero(groups, tmp_path, figure, write_run, read_runs):
     plots.draw(groups(), tmp_path)
-    assert {axes.get_xscale() for axes in figure["wall_time.png"].axes} == {"linear"}
+    assert {(axes.get_xscale(), axes.get_xlim()[0]) for axes in figure["wall_time.png"].axes} == {
+        ("linear", 0)
+    }
     write_run(tmp_path / "a", seconds=0)
     write_run(tmp_path / "b", algorithm="ippo", seconds=50)
     apart = [tables.Group("a_sis", name, read_runs(tmp_path / name), 1) for name in ("a", "b")]
