@@ -15,7 +15,7 @@ from training import Training
 from upstream import upstream_epochs
 
 LEARNERS = ("mf_pmd_tabular", "mf_pmd")
-BASELINES = ("ippo", "mappo", "ia2c", "maa2c")
+BASELINES = ("ippo", "mappo", "ia2c", "maa2c", "iql", "vdn", "qmix")
 TARGET_GAME = "a_sis"
 SPEED_TARGETS = {"mf_pmd_tabular": Target(5e6, at_least=True), "mf_pmd": Target(1e6, at_least=True)}
 BASELINE_TARGETS = dict.fromkeys(BASELINES, Target(1e5, at_least=True))
@@ -39,7 +39,7 @@ def end_to_end(options: Options) -> list[Row]:
 
 
 def baselines(options: Options) -> list[Row]:
-    """As :func:`end_to_end`, of the embedded host's actor-critics."""
+    """As :func:`end_to_end`, of the embedded host's baselines."""
     row = partial(Row, "baselines", agents=options.agents)
     return _speeds(
         options,

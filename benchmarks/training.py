@@ -44,7 +44,8 @@ class Training:
         seed_everything(config["seed"])
         console = console_logger()
         pieces = assemble(make_args(config, "benchmark", console), Logger(console))
-        self.runner, self.learner = pieces.runner, pieces.learner
+        self.runner, self.learner, self.buffer = pieces.runner, pieces.learner, pieces.buffer
+        self.batch_size = pieces.args.batch_size
         self.threads, self.device = threads, device
         self.episodes = 0
         sizes = self.runner.get_env_info()
@@ -56,6 +57,9 @@ class Training:
         start = self.now()
         for _ in range(count):
             batch = self.runner.run(test_mode=False)
+            if self.buffer is not None:  # as in the host's loop
+                self.buffer.insert_episode_batch(batch)
+                batch = self.buffer.sample(self.batch_size)
             self.learner.train(batch, self.runner.t_env, self.episodes)
             self.episodes += self.runner.batch_size
         return {"total": self.now() - start}
