@@ -85,15 +85,19 @@ class DeviationScore:
         self.played.add_returns(returns)
 
     def gains(self) -> Gains:
-        """Of every unit: agents where they are judged one by one, else types."""
-        view = self.played.view
-        parts = [self._group_gains(members, column) for members, column in self._groups()]
+        """Of every unit: agents, in their order, where they are judged one by one, else types."""
+        groups = list(self._groups())
+        parts = [self._group_gains(members, column) for members, column in groups]
         values, paid, actions = (
             torch.cat(part, dim) for part, dim in zip(zip(*parts, strict=True), (1, 0, 0), strict=True)
         )
-        n_units = values.shape[1]
-        weights = values.new_full((n_units,), 1 / n_units) if view.each_alone else self._shares()
-        return Gains(values, paid, weights, actions)
+        if not self.played.view.each_alone:
+            return Gains(values, paid, self._shares(), actions)
+        order = torch.cat(
+            [members.flatten() for members, _ in groups]
+        ).argsort()  # back to that of the agents
+        weights = values.new_full(order.shape, 1 / len(order))
+        return Gains(values[:, order], paid[order], weights, actions[order])
 
     def verdict(self, gains: Gains) -> Verdict:
         """The mean over agents and the maximum over units."""

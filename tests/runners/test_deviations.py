@@ -176,6 +176,25 @@ def test_against_exact_enumeration_where_everyone_is_a_type(score_of, enumeratio
     assert_close_to_enumeration(score, truth)
 
 
+@pytest.mark.parametrize("own_flows", [True, False])
+def test_agents_keep_their_order(make_game, score_of, monkeypatch, own_flows):
+    # agent 4 alone does the worst it can; types, which come sorted by u, are mixed
+    monkeypatch.setattr(played_cells, "OWN_FLOWS", 10**9 if own_flows else 0)
+    torch.manual_seed(0)
+    game = make_game("a_beach", n_agents=6, horizon=4, c3=0.0, eps=0.0, noise=0.0, n_sites=5)
+    game.personal = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    stay = torch.zeros(6, 4, 5, 3, dtype=torch.float64)
+    stay[..., 1] = 1.0
+    stay[4, :, 3:] = torch.tensor([0.0, 0.0, 1.0]).double()
+    stay[4, :, :3] = torch.tensor([1.0, 0.0, 0.0]).double()
+    score = score_of(game, stay, 100, individual=True)
+    gains = score.gains()
+    assert gains.values.mean(0).argmax() == 4
+    assert score.verdict(gains).worst == 4
+    of_type = torch.stack([gains.actions[game.personal == u] for u in (1.0, -1.0)])
+    assert (of_type == of_type[:, :1]).all()  # one deviation a type, back at its agents
+
+
 def test_enumeration_by_hand(enumeration):
     # two agents choose a state; who is alone is paid 1: against a coin that always shows 0, go to 1
     class Alone(games.TableGame):

@@ -70,8 +70,12 @@ def env_args_of(key, **changes):
     return {**yaml.safe_load(file.read_text(encoding="utf-8"))["env_args"], **changes}
 
 
+@pytest.mark.parametrize("own_flows", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-def test_what_is_played_bounds_the_truth_from_below(make_game, scripted, enumeration, shared):
+def test_what_is_played_bounds_the_truth_from_below(
+    make_game, scripted, enumeration, monkeypatch, shared, own_flows
+):
+    monkeypatch.setattr("mf_pmd.runners.played_cells.OWN_FLOWS", 10**9 if own_flows else 0)
     env_args = env_args_of("a_sis", n_agents=4, horizon=3)
     joint = enumeration.JointGame(make_game("a_sis", n_agents=4, horizon=3))
     draws = torch.randn(1 if shared else 4, 3, 2, 2, generator=torch.Generator().manual_seed(1)).double()
