@@ -21,7 +21,7 @@ EXPLOITABILITIES = {
     f"{MEAN_FIELD}_last": ("mean field, last iterate", "tab:green", ":"),
 }
 N_PLAYER = {
-    "test_exploitability_max": ("N players, largest of the types", "tab:red", "--"),
+    "test_exploitability_max": ("N players, the worst off", "tab:red", "--"),
     "test_exploitability_mean": ("N players, mean over agents", "tab:purple", "-"),
 }
 RETURNS = {

@@ -63,7 +63,7 @@ QUANTITIES = (
 EXPLOITABILITIES = (
     Final(MEAN_FIELD, "mean field", "o"),
     Final(MEAN, "N players, mean over agents", "s"),
-    Final(LARGEST, "N players, largest of the types", "^"),
+    Final(LARGEST, "N players, the worst off", "^"),
 )
 
 

@@ -34,7 +34,7 @@ COLUMNS = {
     MEAN_FIELD: "mean-field exploitability",
     MEAN: "N-player exploitability, mean over agents",
     f"{MEAN}_bracket": "its bracket",
-    LARGEST: "N-player exploitability, largest of the types",
+    LARGEST: "N-player exploitability, the worst off",
     f"{LARGEST}_bracket": "its bracket",
     RETURN: "test return",
     SECONDS: "wall time, s",
