@@ -51,7 +51,7 @@ class PopulationEnv:
     def reset(self, seed: int | None = None, options: dict | None = None) -> tuple[list[np.ndarray], dict]:
         """Start an episode; returns the observations and an empty info."""
         if seed is not None:
-            self.game.generator.manual_seed(seed)
+            self.game.reseed(seed)
         self.t = 0
         self._set_states(self.game.reset(1))
         return self.get_obs(), {}

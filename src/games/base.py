@@ -111,7 +111,16 @@ class PopulationGame(ABC):
         self.initial_law = initial_law.to(self.device, torch.float64)
         self.personal = personal.to(self.device)  # [N]
         self.generator = torch.Generator(device=self.device)
-        self.generator.manual_seed(seed)
+        self.reseed(seed)
+
+    def reseed(self, seed: int) -> None:
+        """Start the game's own stream anew, apart from the one that ``torch.manual_seed(seed)`` starts.
+
+        Hosts seed torch's global generator, from which policies draw, with the same number. Were the two
+        streams one, an agent's action would be a function of the draw that put it where it is.
+        """
+        apart = torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(seed))
+        self.generator.manual_seed(int(apart))
 
     def reset(self, batch_size: int) -> Tensor:
         """Draw initial local states from rho0, independently; returns [B, N] int64."""
