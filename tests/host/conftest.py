@@ -1,6 +1,9 @@
-"""A small environment and short runs of it."""
+"""A small environment, short runs of it, and a learner of EPyMARL's beside the same of ours."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mf_pmd
 from mf_pmd.host import envs
 from mf_pmd.host.envs import MultiAgentEnv
 from mf_pmd.host.utils.config import HOST_CONFIG, load_config
@@ -103,3 +107,104 @@ def toy_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         return load_config(alg, str(TOY_YAML), [*base, *words], [HOST_CONFIG])
 
     return load
+
+
+# How a script that imports EPyMARL begins; what follows builds the two learners, trains and compares them
+BESIDE_EPYMARL = """
+import sys
+from types import SimpleNamespace
+
+import torch
+
+sys.path.insert(0, sys.argv[1])
+from components.episode_buffer import EpisodeBatch as TheirBatch
+from components.transforms import OneHot as TheirOneHot
+from controllers.basic_controller import BasicMAC as TheirMAC
+
+from mf_pmd.host.components.episode_batch import EpisodeBatch
+from mf_pmd.host.components.transforms import OneHot
+from mf_pmd.host.controllers import REGISTRY as controllers
+from mf_pmd.host.learners import REGISTRY as learners
+
+B, T, N, O, A, S = 6, 7, 3, 4, 3, 2
+SETTINGS = dict(
+    n_agents=N, n_actions=A, agent="rnn", obs_agent_id=True, obs_last_action=True, hidden_dim=16, lr=0.003,
+    gamma=0.9, grad_norm_clip=1.0, mask_before_softmax=True, common_reward=False, standardise_returns=False,
+    standardise_rewards=False, target_update_interval_or_tau=0.1, learner_log_interval=1, use_cuda=False,
+    device="cpu", env="toy", env_args={"key": "toy"}, episode_limit=T,
+)
+TOLERANCE = dict(rtol=2e-3, atol=2e-4)
+groups = {"agents": N}
+
+
+def scheme(n_rewards):
+    return {
+        "state": {"vshape": S},
+        "obs": {"vshape": O, "group": "agents"},
+        "actions": {"vshape": (1,), "group": "agents", "dtype": torch.long},
+        "avail_actions": {"vshape": (A,), "group": "agents", "dtype": torch.int},
+        "terminated": {"vshape": (1,), "dtype": torch.uint8},
+        "reward": {"vshape": (n_rewards,)},
+    }
+
+
+def batches(seed, args, *, early, cut_off=False):
+    # the same episodes twice; where they are not early, cut_off leaves every other one without an end
+    torch.manual_seed(seed)
+    n_rewards = 1 if args.common_reward else N
+    ends = torch.randint(2, T + 1, (B,)) if early else torch.full((B,), T)
+    ends[0] = T
+    ours, theirs = (
+        batch(scheme(n_rewards), groups, B, T + 1, preprocess={"actions": ("actions_onehot", [one_hot(A)])})
+        for batch, one_hot in ((EpisodeBatch, OneHot), (TheirBatch, TheirOneHot))
+    )
+    for b, end in enumerate(ends.tolist()):
+        for t in range(end + 1):
+            mask = torch.ones(N, A, dtype=torch.int)
+            mask[0, t % A] = 0
+            data = {"state": torch.randn(1, S), "obs": torch.randn(1, N, O), "avail_actions": mask[None]}
+            if t < end:
+                open_actions = mask.float().multinomial(1).view(1, N)
+                ended = torch.tensor([[t == end - 1 and (early or not cut_off or b % 2 == 0)]])
+                data |= {"actions": open_actions, "reward": torch.randn(1, n_rewards), "terminated": ended}
+            for batch in (ours, theirs):
+                batch.update(data, bs=b, ts=t)
+    return ours, theirs
+
+
+def equal_macs(example, args):
+    ours = controllers["basic_mac"](example[0].scheme, groups, args)
+    theirs = TheirMAC(example[1].scheme, groups, args)
+    ours.agent.load_state_dict(theirs.agent.state_dict())
+    return ours, theirs
+
+
+class Recorder(dict):
+    def log_stat(self, key, value, t):
+        self[key] = value
+"""
+
+
+@pytest.fixture
+def beside_epymarl() -> Callable[[str, dict[str, Any]], None]:
+    """Run a script that goes on from ``BESIDE_EPYMARL`` and prints ``equal``, in a checkout of EPyMARL.
+
+    The script finds the variant of the settings as ``eval(sys.argv[2])``.
+    """
+    if "EPYMARL_HOME" not in os.environ:
+        pytest.skip("EPYMARL_HOME names no checkout of EPyMARL")
+
+    def compare(script: str, variant: dict[str, Any]) -> None:
+        path = os.pathsep.join([str(Path(mf_pmd.__file__).parents[1]), *filter(None, sys.path)])
+        source = str(Path(os.environ["EPYMARL_HOME"]) / "src")
+        finished = subprocess.run(
+            [sys.executable, "-c", BESIDE_EPYMARL + script, source, repr(variant)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        assert finished.stdout.strip() == "equal"
+
+    return compare
