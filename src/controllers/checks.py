@@ -1,8 +1,10 @@
-"""What a controller refuses to play."""
+"""What a controller refuses: settings, checkpoints, policies that are none."""
+
+from types import SimpleNamespace
 
 from torch import Tensor
 
-from ..errors import DivergenceError
+from ..errors import DivergenceError, UserError
 from ..functional.checks import NotAPolicyError, require_policy
 
 
@@ -16,3 +18,34 @@ def require_playable(rows: Tensor, *, name: str) -> Tensor:
         return require_policy(rows, name=name)
     except NotAPolicyError as error:
         raise DivergenceError(str(error)) from error
+
+
+def require_same(here: dict[str, object], there: dict[str, object], path: str) -> None:
+    """Refuse a checkpoint of another game or of other sizes.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    for key, value in here.items():
+        if there.get(key) != value:
+            raise UserError(
+                f"checkpoint_path={path}: its {key} is {there.get(key)}, this run's is {value}; "
+                "load it with the settings it was trained with (the number of agents may differ)"
+            )
+
+
+def require_population(args: SimpleNamespace) -> None:
+    """Refuse an environment without discrete local states, or a runner that does not tell them.
+
+    Raises:
+        UserError: naming the key and the remedy.
+    """
+    if getattr(args, "population_info", None) is None:
+        raise UserError(
+            f"env={getattr(args, 'env', None)}, runner={getattr(args, 'runner', None)}: {args.name} needs a "
+            "game with discrete local states under runner=population, such as --env-config=a_sis"
+        )
+    if args.observation != "index":
+        raise UserError(
+            f"observation={args.observation}: {args.name} reads local states, set observation=index"
+        )

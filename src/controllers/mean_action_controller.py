@@ -13,13 +13,14 @@ from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_action import boltzmann_policy, uniform_mean_action
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanActionQAgent
-from .checks import require_playable
-from .mean_field_controller import InverseCDFSampler, require_population, require_same
+from .checks import require_playable, require_same
+from .mean_field_controller import InverseCDFSampler
+from .population_mac import PopulationMAC
 
 CONTROLLER_FILE = "controller.th"
 
 
-class MeanActionMAC:
+class MeanActionMAC(PopulationMAC):
     """Controller of one policy for all agents, proportional to exp(beta Q_h(s, a, nu, a-bar)) in a.
 
     a-bar is the mean action of the other agents at the step before (Yang et al. 2018), uniform
@@ -42,16 +43,13 @@ class MeanActionMAC:
     shares_policy = True
 
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
-        require_population(args)
+        super().__init__(args)
         agents = {name: kind for name, kind in AGENTS.items() if issubclass(kind, MeanActionQAgent)}
         if args.agent not in agents:
             raise UserError(f"agent={args.agent}: a mean-action controller takes {' or '.join(agents)}")
         for key in ("beta", "hidden_dim"):
             if not getattr(args, key) > 0:
                 raise UserError(f"{key}={getattr(args, key)}: must be positive")
-        self.args = args
-        self.n_states: int = args.state_shape
-        self.n_actions: int = args.n_actions
         self.beta: float = args.beta
         self.agent: MeanActionQAgent = agents[args.agent](0, args)
         self.action_selector = InverseCDFSampler()
@@ -61,25 +59,7 @@ class MeanActionMAC:
     def init_hidden(self, batch_size: int) -> None:
         """Start of a batch of episodes; a-bar is read off the batch, nothing is remembered."""
 
-    @torch.no_grad()
-    def select_actions(
-        self,
-        ep_batch: Any,
-        t_ep: int,
-        t_env: int,
-        bs: slice | list[int] = slice(None),
-        test_mode: bool = False,
-    ) -> Tensor:
-        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
-        policy, rows = self._rows(ep_batch, t_ep, bs)
-        return self.action_selector.select_action(policy, rows)
-
-    def forward(self, ep_batch: Any, t: int, test_mode: bool = False) -> Tensor:
-        """Action probabilities of all agents at step t, [B, N, A]."""
-        policy, rows = self._rows(ep_batch, t, slice(None))
-        return torch.gather(policy, 1, rows.unsqueeze(-1).expand(-1, -1, self.n_actions))
-
-    def _rows(self, ep_batch: Any, t: int, bs: slice | list[int]) -> tuple[Tensor, Tensor]:
+    def _played(self, ep_batch: Any, t: int, bs: slice | list[int], test_mode: bool) -> tuple[Tensor, Tensor]:
         """The policy by (state, own last action), [B, S * A, A], and the row of every agent, [B, N] int64."""
         states = ep_batch["obs"][bs, t, :, 0].long()
         population = ep_batch["state"][bs, t]  # [B, S]
@@ -143,12 +123,11 @@ class MeanActionMAC:
 
     def _meta(self) -> dict[str, object]:
         """What a checkpoint must agree on."""
-        info = self.args.population_info
         return {
-            "game": info["game"],
+            "game": self.game,
             "n_states": self.n_states,
             "n_actions": self.n_actions,
-            "horizon": info["horizon"],
+            "horizon": self.horizon,
             "agent": self.args.agent,
             "hidden_dim": self.args.hidden_dim,
         }

@@ -14,7 +14,8 @@ from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanFieldAgent, MeanFieldNetworkAgent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
-from .checks import require_playable
+from .checks import require_playable, require_same
+from .population_mac import PopulationMAC
 
 POLICY_FILE = "policy.th"
 
@@ -43,7 +44,7 @@ def inverse_cdf_thresholds(policy: Tensor) -> Tensor:
     return torch.where(possible_later, policy.cumsum(-1)[..., :-1], torch.inf)
 
 
-class MeanFieldMAC:
+class MeanFieldMAC(PopulationMAC):
     """Controller of a policy pi_h(a | s), or pi_h(a | s, nu), shared by all agents.
 
     It is permutation-invariant by construction (Yardim & He 2025, Sec. 5): it reads local states off
@@ -64,12 +65,7 @@ class MeanFieldMAC:
     shares_policy = True
 
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
-        require_population(args)
-        self.args = args
-        self.n_states: int = args.state_shape
-        self.n_actions: int = args.n_actions
-        self.horizon: int = args.population_info["horizon"]
-        self.game: str = args.population_info["game"]
+        super().__init__(args)
         policies = {name: kind for name, kind in AGENTS.items() if issubclass(kind, MeanFieldAgent)}
         if args.agent not in policies:
             raise UserError(f"agent={args.agent}: a mean-field controller takes {' or '.join(policies)}")
@@ -98,26 +94,9 @@ class MeanFieldMAC:
         """Start of a batch of episodes; the policy keeps no memory, only tables of its rows."""
         self._tables.clear()
 
-    @torch.no_grad()
-    def select_actions(
-        self,
-        ep_batch: Any,
-        t_ep: int,
-        t_env: int,
-        bs: slice | list[int] = slice(None),
-        test_mode: bool = False,
-    ) -> Tensor:
-        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
-        states = ep_batch["obs"][bs, t_ep, :, 0].long()
-        population = ep_batch["state"][bs, t_ep]
-        return self.action_selector.select_action(self._rows(t_ep, population, test_mode), states)
-
-    def forward(self, ep_batch: Any, t: int, test_mode: bool = False) -> Tensor:
-        """Action probabilities of all agents at step t, [B, N, A]."""
-        states = ep_batch["obs"][:, t, :, 0].long()
-        rows = self._rows(t, ep_batch["state"][:, t], test_mode)
-        rows = rows.expand(states.shape[0], -1, -1)
-        return torch.gather(rows, 1, states.unsqueeze(-1).expand(-1, -1, self.n_actions))
+    def _played(self, ep_batch: Any, t: int, bs: slice | list[int], test_mode: bool) -> tuple[Tensor, Tensor]:
+        states = ep_batch["obs"][bs, t, :, 0].long()
+        return self._rows(t, ep_batch["state"][bs, t], test_mode), states
 
     def _rows(self, h: int, population: Tensor, test_mode: bool) -> Tensor:
         """The policy played at step h against nu [B, S]: [B or 1, S, A]."""
@@ -233,34 +212,3 @@ class MeanFieldMAC:
             network = {"hidden_dim": self.args.hidden_dim, "population_dependent": self.population_dependent}
             meta |= network
         return meta
-
-
-def require_same(here: dict[str, object], there: dict[str, object], path: str) -> None:
-    """Refuse a checkpoint of another game or of other sizes.
-
-    Raises:
-        UserError: naming what differs.
-    """
-    for key, value in here.items():
-        if there.get(key) != value:
-            raise UserError(
-                f"checkpoint_path={path}: its {key} is {there.get(key)}, this run's is {value}; "
-                "load it with the settings it was trained with (the number of agents may differ)"
-            )
-
-
-def require_population(args: SimpleNamespace) -> None:
-    """Refuse an environment without discrete local states, or a runner that does not tell them.
-
-    Raises:
-        UserError: naming the key and the remedy.
-    """
-    if getattr(args, "population_info", None) is None:
-        raise UserError(
-            f"env={getattr(args, 'env', None)}, runner={getattr(args, 'runner', None)}: {args.name} needs a "
-            "game with discrete local states under runner=population, such as --env-config=a_sis"
-        )
-    if args.observation != "index":
-        raise UserError(
-            f"observation={args.observation}: {args.name} reads local states, set observation=index"
-        )

@@ -13,7 +13,8 @@ from ..functional.mean_field import Policy, tabular_policy
 from ..modules.policy_history import OUTPUT_POLICIES
 from ..modules.running_history import RunningHistory
 from .checks import require_playable
-from .mean_field_controller import POLICY_FILE, inverse_cdf_thresholds, require_population
+from .mean_field_controller import POLICY_FILE, inverse_cdf_thresholds
+from .population_mac import PopulationMAC
 
 PRIVATE_TABLE = "private_table"  # what a checkpoint calls its agent
 LARGEST_TABLE = 2**26  # entries; a run holds some 16 such tables of 4 bytes, 4 GiB
@@ -37,7 +38,7 @@ class PrivateSampler:
         return actions
 
 
-class PrivateTableMAC:
+class PrivateTableMAC(PopulationMAC):
     """Controller of N policies pi^i_h(a | s), a table for each agent, uniform at first.
 
     Agent i is the i-th of the batch's agent axis; nothing of size N x N is built. In training it
@@ -62,13 +63,8 @@ class PrivateTableMAC:
     shares_policy = False
 
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
-        require_population(args)
-        self.args = args
+        super().__init__(args)
         self.n_agents: int = args.n_agents
-        self.n_states: int = args.state_shape
-        self.n_actions: int = args.n_actions
-        self.horizon: int = args.population_info["horizon"]
-        self.game: str = args.population_info["game"]
         if args.output_policy not in OUTPUT_POLICIES:
             raise UserError(f"output_policy={args.output_policy}: choose one of {', '.join(OUTPUT_POLICIES)}")
         self.output_policy: str = args.output_policy
@@ -86,24 +82,15 @@ class PrivateTableMAC:
         """Start of a batch of episodes; the policies keep no memory, only tables of their rows."""
         self._tables.clear()
 
-    @torch.no_grad()
-    def select_actions(
-        self,
-        ep_batch: Any,
-        t_ep: int,
-        t_env: int,
-        bs: slice | list[int] = slice(None),
-        test_mode: bool = False,
-    ) -> Tensor:
-        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
-        states = ep_batch["obs"][bs, t_ep, :, 0].long()
-        return self.action_selector.select_action(self._rows(t_ep, test_mode), states)
-
     def forward(self, ep_batch: Any, t: int, test_mode: bool = False) -> Tensor:
         """Action probabilities of all agents at step t, [B, N, A]."""
-        states = ep_batch["obs"][:, t, :, 0].long()
+        policies, states = self._played(ep_batch, t, slice(None), test_mode)
         agents = torch.arange(self.n_agents, device=states.device)
-        return self._rows(t, test_mode)[agents, states]
+        return policies[agents, states]
+
+    def _played(self, ep_batch: Any, t: int, bs: slice | list[int], test_mode: bool) -> tuple[Tensor, Tensor]:
+        """The policies played at step t, [N, S, A], and the state of every agent, [B, N] int64."""
+        return self._rows(t, test_mode), ep_batch["obs"][bs, t, :, 0].long()
 
     def _rows(self, h: int, test_mode: bool) -> Tensor:
         """The policies played at step h, [N, S, A]."""
