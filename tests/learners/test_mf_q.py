@@ -100,7 +100,7 @@ def test_the_target_network_follows_slowly(make):
 
 
 def test_the_controller_plays_the_network_that_is_learnt(make):
-    learner, batch = make()
+    learner, batch = make("beta=1.0", "lr=0.01")
     before = learner.mac.forward(batch, 2)
     learner.train(batch, t_env=6, episode_num=2)
     assert learner.mac.agent.critic is learner.critic
