@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mf_pmd
 from mf_pmd.host import envs
@@ -17,6 +20,7 @@ from mf_pmd.host.envs import MultiAgentEnv
 from mf_pmd.host.utils.config import HOST_CONFIG, load_config
 
 TOY_YAML = Path(__file__).with_name("toy.yaml")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 class ToyEnv(MultiAgentEnv):
@@ -107,6 +111,39 @@ def toy_config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         return load_config(alg, str(TOY_YAML), [*base, *words], [HOST_CONFIG])
 
     return load
+
+
+class LargestTensor(TorchDispatchMode):
+    """Keeps the number of entries of the largest tensor that any operation puts out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for output in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(output, torch.Tensor):
+                self.largest = max(self.largest, output.untyped_storage().nbytes() // output.element_size())
+        return result
+
+
+@pytest.fixture
+def largest_tensor() -> LargestTensor:
+    return LargestTensor()
+
+
+@pytest.fixture
+def metrics_on_page() -> Callable[[str], set[str]]:
+    """The names in the table of logged metrics on an algorithm's page."""
+
+    def names(alg: str) -> set[str]:
+        page = (DOCS / f"{alg}.md").read_text(encoding="utf-8")
+        table = page.partition("## Logged metrics")[2].partition("\n## ")[0]
+        rows = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+        return set(re.findall(r"`(\w+)`", rows))
+
+    return names
 
 
 # How a script that imports EPyMARL begins; what follows builds the two learners, trains and compares them

@@ -1,39 +1,18 @@
 """The actor-critics on population games: what they build, log and cost grows with N by lookups alone."""
 
-import re
-from pathlib import Path
-
 import pytest
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mf_pmd.host.controllers import BasicMAC
 
 ALGORITHMS = ("ia2c", "ippo", "maa2c", "mappo")
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-
-class LargestTensor(TorchDispatchMode):
-    """Keeps the number of entries of the largest tensor that any operation puts out."""
-
-    def __init__(self):
-        super().__init__()
-        self.largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for output in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(output, torch.Tensor):
-                self.largest = max(self.largest, output.untyped_storage().nbytes() // output.element_size())
-        return result
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-def test_nothing_of_size_n_by_n_is_built(build, alg):
+def test_nothing_of_size_n_by_n_is_built(build, largest_tensor, alg):
     n_agents, horizon = 400, 2
     words = (f"env_args.n_agents={n_agents}", f"env_args.horizon={horizon}", "test_nepisode=1")
     batch_sizes = [f"{key}=1" for key in ("batch_size_run", "batch_size", "buffer_size")]
-    with LargestTensor() as seen:
+    with largest_tensor as seen:
         pieces = build(alg, "a_sis", *words, *batch_sizes)
         batch = pieces.runner.run(test_mode=False)
         pieces.learner.train(batch, t_env=pieces.runner.t_env, episode_num=0)
@@ -60,14 +39,11 @@ def test_networks_see_local_states_and_not_agents(build, alg):
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-def test_what_the_learner_logs_is_on_its_page(build, alg, recording_logger):
+def test_what_the_learner_logs_is_on_its_page(build, metrics_on_page, recording_logger, alg):
     pieces = build(alg, "a_sis", "env_args.n_agents=6", "env_args.horizon=2")
     pieces.learner.logger = recording_logger
     pieces.learner.train(pieces.runner.run(test_mode=False), t_env=1, episode_num=0)
-    page = (DOCS / f"{alg}.md").read_text(encoding="utf-8")
-    table = page.partition("## Logged metrics")[2].partition("\n## ")[0]
-    rows = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
-    assert set(re.findall(r"`(\w+)`", rows)) == set(recording_logger.series)
+    assert metrics_on_page(alg) == set(recording_logger.series)
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)

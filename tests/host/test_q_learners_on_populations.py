@@ -1,31 +1,13 @@
 """iql, vdn and qmix on population games: rewards, sizes, what is logged, what is refused."""
 
-import re
-from pathlib import Path
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mf_pmd.errors import UserError
 
 ALGORITHMS = ("iql", "vdn", "qmix")
 TEAMS = ("vdn", "qmix")
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 SMALL = ("env_args.n_agents=6", "env_args.horizon=3", "test_nepisode=10")
-
-
-class LargestTensor(TorchDispatchMode):
-    """Keeps the number of entries of the largest tensor that any operation puts out."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for output in result if isinstance(result, (tuple, list)) else [result]:
-            if isinstance(output, torch.Tensor):
-                self.largest = max(self.largest, output.untyped_storage().nbytes() // output.element_size())
-        return result
 
 
 def learn(pieces, epochs=1):
@@ -73,10 +55,10 @@ def test_returns_are_those_of_an_agent_however_rewards_are_learnt_from(build, al
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-def test_nothing_of_size_n_by_n_is_built(build, alg):
+def test_nothing_of_size_n_by_n_is_built(build, largest_tensor, alg):
     n_agents, horizon = 400, 2
     words = (f"env_args.n_agents={n_agents}", f"env_args.horizon={horizon}", "test_nepisode=1")
-    with LargestTensor() as seen:
+    with largest_tensor as seen:
         pieces = build(alg, "a_sis", *words, "batch_size_run=1", "batch_size=1", "buffer_size=2")
         learn(pieces)
     args = pieces.args
@@ -98,11 +80,8 @@ def test_networks_see_local_states_and_not_agents(build, alg):
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
-def test_what_the_learner_logs_is_on_its_page(build, alg, recording_logger):
+def test_what_the_learner_logs_is_on_its_page(build, metrics_on_page, recording_logger, alg):
     pieces = build(alg, "a_sis", *SMALL)
     pieces.learner.logger = recording_logger
     learn(pieces)
-    page = (DOCS / f"{alg}.md").read_text(encoding="utf-8")
-    table = page.partition("## Logged metrics")[2].partition("\n## ")[0]
-    rows = "\n".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
-    assert set(re.findall(r"`(\w+)`", rows)) == set(recording_logger.series) | {"epsilon"}
+    assert metrics_on_page(alg) == set(recording_logger.series) | {"epsilon"}
