@@ -117,10 +117,7 @@ class ActorCriticLearner:
 
     def save_models(self, path: str) -> None:
         """Write networks, optimisers, statistics and counters."""
-        self.mac.save_models(path)
-        for name, part in self._parts().items():
-            torch.save(part.state_dict(), f"{path}/{name}.th")
-        torch.save({**self._identity(), **common.progress_of(self)}, f"{path}/learner.th")
+        common.save_parts(self, path, self._parts())
 
     def load_models(self, path: str) -> None:
         """Restore everything that :meth:`save_models` wrote.
@@ -128,12 +125,7 @@ class ActorCriticLearner:
         Raises:
             UserError: the checkpoint is of another game, or of networks of another form.
         """
-        state = common.load_file(path, "learner")
-        common.require_same(self._identity(), state, path)
-        self.mac.load_models(path)
-        for name, part in self._parts().items():
-            part.load_state_dict(common.load_file(path, name))
-        common.restore_progress(self, state)
+        common.load_parts(self, path, self._parts())
 
     def _gain(self, log_policy: Tensor, played: Tensor, advantages: Tensor) -> Tensor:
         """What the actor's step increases, ``[B, T, N]``; its gradient is the policy gradient.
@@ -147,7 +139,8 @@ class ActorCriticLearner:
         """
         return log_policy * advantages
 
-    def _identity(self) -> dict[str, dict[str, Any]]:
+    def identity(self) -> dict[str, dict[str, Any]]:
+        """What two runs must share for networks to carry over."""
         return common.identity(self.args, obs_size=self.obs_size, settings=SETTINGS_OF_NETWORKS)
 
     def _parts(self) -> dict[str, Any]:

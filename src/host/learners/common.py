@@ -141,3 +141,25 @@ def restore_progress(learner: Any, state: dict[str, Any]) -> None:
 def load_file(path: str, name: str) -> Any:
     """The tensors and plain values of ``NAME.th``."""
     return torch.load(f"{path}/{name}.th", map_location="cpu", weights_only=True)
+
+
+def save_parts(learner: Any, path: str, parts: dict[str, Any]) -> None:
+    """Write the controller, each part as ``NAME.th``, identity and progress as ``learner.th``."""
+    learner.mac.save_models(path)
+    for name, part in parts.items():
+        torch.save(part.state_dict(), f"{path}/{name}.th")
+    torch.save({**learner.identity(), **progress_of(learner)}, f"{path}/learner.th")
+
+
+def load_parts(learner: Any, path: str, parts: dict[str, Any]) -> None:
+    """Restore what :func:`save_parts` wrote.
+
+    Raises:
+        UserError: the checkpoint is of another game, or of networks of another form.
+    """
+    state = load_file(path, "learner")
+    require_same(learner.identity(), state, path)
+    learner.mac.load_models(path)
+    for name, part in parts.items():
+        part.load_state_dict(load_file(path, name))
+    restore_progress(learner, state)

@@ -113,12 +113,8 @@ class QLearner:
 
     def save_models(self, path: str) -> None:
         """Write networks, targets, optimiser, statistics and counters."""
-        self.mac.save_models(path)
-        torch.save(self.optimiser.state_dict(), f"{path}/opt.th")
+        common.save_parts(self, path, self._parts())
         torch.save([parameter.detach() for parameter in self.target_params], f"{path}/targets.th")
-        if self.mixer is not None:
-            torch.save(self.mixer.state_dict(), f"{path}/mixer.th")
-        torch.save({**self._identity(), **common.progress_of(self)}, f"{path}/learner.th")
 
     def load_models(self, path: str) -> None:
         """Restore everything that :meth:`save_models` wrote.
@@ -126,17 +122,16 @@ class QLearner:
         Raises:
             UserError: the checkpoint is of another game, or of networks of another form.
         """
-        state = common.load_file(path, "learner")
-        common.require_same(self._identity(), state, path)
-        self.mac.load_models(path)
-        if self.mixer is not None:
-            self.mixer.load_state_dict(common.load_file(path, "mixer"))
+        common.load_parts(self, path, self._parts())
         for parameter, saved in zip(self.target_params, common.load_file(path, "targets"), strict=True):
             parameter.copy_(saved)
-        self.optimiser.load_state_dict(common.load_file(path, "opt"))
-        common.restore_progress(self, state)
 
-    def _identity(self) -> dict[str, dict[str, Any]]:
+    def _parts(self) -> dict[str, Any]:
+        """File name -> what a checkpoint keeps in it, beside the controller, the targets and the counters."""
+        mixer = {} if self.mixer is None else {"mixer": self.mixer}
+        return {"opt": self.optimiser, **mixer}
+
+    def identity(self) -> dict[str, dict[str, Any]]:
         """What two runs must share for networks, and mixers, to carry over."""
         settings = SHARED_SETTINGS + (self.mixer.form if self.mixer is not None else ())
         return common.identity(self.args, obs_size=self.obs_size, settings=settings)
