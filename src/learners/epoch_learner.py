@@ -115,6 +115,16 @@ def check_epoch_settings(args: SimpleNamespace) -> None:
         )
 
 
+def require_mean_field_agent(mac: Any, args: SimpleNamespace) -> None:
+    """Refuse a controller without one mean-field agent for all, such as that of private tables.
+
+    Raises:
+        UserError
+    """
+    if not hasattr(getattr(mac, "agent", None), "tabular"):
+        raise UserError(f"mac={args.mac}: {args.name} needs mac=mean_field_mac")
+
+
 def require_undiscounted(args: SimpleNamespace) -> None:
     """Refuse a discount.
 

@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import UserError
 from ..functional.mirror_descent import mixing_weight, step_size
 from .cell_learner import CellLearner
-from .epoch_learner import require_choices, require_undiscounted
+from .epoch_learner import require_choices, require_mean_field_agent, require_undiscounted
 
 
 class MeanFieldLearner(CellLearner):
@@ -31,6 +31,7 @@ class MeanFieldLearner(CellLearner):
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         check_settings(args)
+        require_mean_field_agent(mac, args)
 
     @staticmethod
     def counts_first_agent_only(args: SimpleNamespace) -> bool:

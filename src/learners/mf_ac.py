@@ -13,6 +13,7 @@ from ..functional.mean_action import advantages, policy_gradient_loss
 from ..modules.critics import REGISTRY as CRITICS
 from ..modules.critics import MeanActionCritic
 from .cell_learner import require_range
+from .epoch_learner import require_mean_field_agent
 from .mean_action_learner import MeanActionLearner
 
 
@@ -30,6 +31,7 @@ class MFACLearner(MeanActionLearner):
 
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
+        require_mean_field_agent(mac, args)
         critics = {name: kind for name, kind in CRITICS.items() if issubclass(kind, MeanActionCritic)}
         if args.critic_type not in critics:
             raise UserError(f"critic_type={args.critic_type}: choose one of {', '.join(critics)}")

@@ -28,7 +28,7 @@ class MFQLearner(MeanActionLearner):
 
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
-        if not isinstance(mac.agent, MeanActionQAgent):
+        if not isinstance(getattr(mac, "agent", None), MeanActionQAgent):
             raise UserError(f"mac={args.mac}: {args.name} needs mac=mean_action_mac")
         require_range(args, positive=("beta",), at_least_one=("replay_episodes",))
         require_room(args)

@@ -13,6 +13,7 @@ from ..functional.munchausen import munchausen_sweep
 from ..functional.td_targets import TDSweep
 from ..modules.agents import SoftQNetworkAgent
 from .cell_learner import CellLearner, require_range, require_undiscounted
+from .epoch_learner import require_mean_field_agent
 
 
 class MunchausenOMDLearner(CellLearner):
@@ -34,6 +35,7 @@ class MunchausenOMDLearner(CellLearner):
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         require_undiscounted(args)
+        require_mean_field_agent(mac, args)
         if args.agent != "soft_q_network":
             raise UserError(
                 f"agent={args.agent}: {args.name} plays softmax(Q / tau), use agent=soft_q_network"

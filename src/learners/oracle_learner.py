@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.best_response import best_response
 from ..functional.mean_field import Flow, MeanFieldModel, expected_return
-from .epoch_learner import EpochLearner, require_undiscounted
+from .epoch_learner import EpochLearner, require_mean_field_agent, require_undiscounted
 
 
 class OracleLearner(EpochLearner):
@@ -33,6 +33,7 @@ class OracleLearner(EpochLearner):
         super().__init__(mac, scheme, logger, args)
         require_undiscounted(args)
         self.model = require_model(args)
+        require_mean_field_agent(mac, args)
         if not mac.agent.tabular:
             raise UserError(f"agent={args.agent}: {args.name} needs agent=mean_field_table")
         shape = mac.agent.log_table.shape  # [H, S, A]
