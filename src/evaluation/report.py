@@ -64,6 +64,8 @@ def _below(folder: Path, root: Path) -> Path:
 
 def machine_note(runs: Sequence[Run]) -> list[str]:
     """The machines that the runs ran on, as far as their folders tell."""
+    if not runs:
+        return []
     machines = Counter(str(run.process.get("machine") or _host(run)) for run in runs)
     if len(machines) == 1:
         return [f"Machine: {next(iter(machines))}."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from .figures import Curve, as_number
 
 RUN_FILES = ("run.json", "config.json", "metrics.json")
 PROCESS_FILE = "process.json"  # what `mf-pmd compare` measured of the process that it started
+LONGEST_REASON = 200  # characters
 NOT_RUNS = {"models", "_sources", "tb_logs", "wandb"}
 PRESENTATION = {
     "local_results_path",
@@ -179,10 +181,12 @@ def _read_run(folder: Path) -> Run:
     run = _read_json(folder / "run.json")
     status = run.get("status")
     if status != "COMPLETED":
-        error = run.get("fail_trace") or [""]
-        detail = f": {str(error[-1]).strip()}" if status == "FAILED" and str(error[-1]).strip() else ""
+        error = str((run.get("fail_trace") or [""])[-1]).strip()
+        detail = f": {_first_line(error)}" if status == "FAILED" and error else ""
         raise _Unusable(f"{ENDS.get(str(status), f'has status {status}')}{detail}")
     config = _read_json(folder / "config.json")
+    if not isinstance(config.get("env_args", {}), dict):
+        raise _Unusable(f"config.json: env_args={config['env_args']} names no game")
     if config.get("evaluate") or config.get("save_replay"):
         raise _Unusable("evaluates a checkpoint, trains nothing")
     metrics = _read_curves(folder / "metrics.json")
@@ -191,6 +195,11 @@ def _read_run(folder: Path) -> Run:
     process = _read_json(folder / PROCESS_FILE) if (folder / PROCESS_FILE).is_file() else {}
     seconds = _seconds(run.get("start_time"), run.get("stop_time"))
     return Run(folder, config, metrics, seconds, str(run.get("stop_time")), process, run.get("host") or {})
+
+
+def _first_line(text: str) -> str:
+    """The first line, and no more of it than a footnote holds: an error may print whole tensors."""
+    return textwrap.shorten(text.splitlines()[0], LONGEST_REASON, placeholder=" ...")
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -78,6 +78,11 @@ def only_output(folder):
     (folder / "cout.txt").write_text("hello")
 
 
+def gameless(folder):
+    config = json.loads((folder / "config.json").read_text()) | {"env_args": None}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def uneven(folder):
     series = {"steps": [0, 1], "values": [0.5]}
     (folder / "metrics.json").write_text(json.dumps({MEAN_FIELD: series}))
@@ -98,6 +103,7 @@ DAMAGES = {
         lambda folder: (folder / "metrics.json").write_text('{"test_x": 3}'),
         "test_x is not a series",
     ),
+    "no game": (gameless, "env_args=None names no game"),
     "uneven": (uneven, f"{MEAN_FIELD} has 2 steps, 1 values"),
 }
 
@@ -116,6 +122,10 @@ def test_damaged_folders_are_named_with_the_reason(tmp_path, write_run, damage, 
     ("changes", "reason"),
     [
         ({"status": "FAILED", "run": {"fail_trace": ["a\n", "DivergenceError: x is nan\n"]}}, "x is nan"),
+        (
+            {"status": "FAILED", "run": {"fail_trace": ["ValueError: off\n" + "9\n" * 999]}},
+            "crashed: ValueError: off",
+        ),
         ({"status": "FAILED"}, "crashed"),
         ({"status": "INTERRUPTED"}, "was interrupted"),
         ({"status": "RUNNING"}, "did not end"),
@@ -128,6 +138,7 @@ def test_runs_that_did_not_finish_are_named_with_the_reason(tmp_path, write_run,
     runs, skipped = results.read_results(tmp_path)
     assert runs == []
     assert reason in skipped[0].reason
+    assert "\n" not in skipped[0].reason
 
 
 def test_no_folder_and_no_run_are_refused(tmp_path, monkeypatch):
