@@ -65,7 +65,7 @@ class PopulationGame(ABC):
         n_states: S.
         n_actions: A.
         horizon: H >= 1, environment steps.
-        initial_law: rho0 [S], sums to 1.
+        initial_law: rho0 [S], sums to 1; what float32 cannot hold of it is mended.
         constants: closed-form alpha, beta and Lipschitz constants for ``population="others"``; None
             where they are not known.
         population: ``others`` | ``all``; whether an agent meets the others or everyone, itself
@@ -108,7 +108,7 @@ class PopulationGame(ABC):
         self.population = population
         self.constants = constants if population == "others" else counting_itself(constants, n_agents)
         self.device = torch.device(device)
-        self.initial_law = initial_law.to(self.device, torch.float64)
+        self.initial_law = as_law(initial_law).to(self.device)
         self.personal = personal.to(self.device)  # [N]
         self.generator = torch.Generator(device=self.device)
         self.reseed(seed)
@@ -262,6 +262,16 @@ def half_and_half(n_agents: int) -> Tensor:
     if n_agents % 2:
         personal[-1] = 0.0
     return personal
+
+
+def as_law(law: Tensor) -> Tensor:
+    """A law [S] in float64; one that sums to 1 but for rounding to float32 is divided by its sum.
+
+    Any other sum stays what it is, for ``check_game`` to name.
+    """
+    exact = law.to(torch.float64)
+    rounded = law.dtype != torch.float64 and abs(exact.sum().item() - 1) < 1e-6
+    return exact / exact.sum() if rounded else exact
 
 
 def require(condition: bool, key: str, value: object, remedy: str) -> None:

@@ -375,3 +375,14 @@ def test_the_report_can_be_read_and_raised():
     assert "WRONG tables" in str(report)
     with pytest.raises(UserError, match=r"TooGenerous.*tables: reward_table reaches"):
         report.raise_if_failed()
+
+
+def test_a_law_of_float32_is_a_distribution():
+    class Thirds(Sound):
+        def __init__(self):
+            super().__init__(initial_law=torch.tensor([0.2, 0.8]) / torch.tensor(1.0000001))
+
+    law = Thirds().initial_law
+    assert law.dtype == torch.float64
+    assert law.sum().item() == pytest.approx(1, abs=1e-15)
+    assert check_game(Thirds(), draws=2000).passed
