@@ -225,6 +225,8 @@ def _names(kind: str, listed: str) -> list[str]:
 
     names = [name.strip() for name in listed.split(",")]
     for name in names:
+        if not name and len(names) > 1:
+            raise UserError(f"--{kind}={listed}: a name is empty; separate names by single commas")
         if names.count(name) > 1:
             raise UserError(f"--{kind}={listed}: {name} is named twice")
         try:

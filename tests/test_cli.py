@@ -96,6 +96,7 @@ MISTAKES = {
         "--envs=a_sos: no such environment; did you",
     ),
     "algorithm named twice": (["compare", "--algs=ippo,mf_pmd,ippo"], "ippo is named twice"),
+    "empty name": (["compare", "--algs=ippo,,"], "--algs=ippo,,: a name is empty"),
     "empty list": (["compare", "--algs="], "--algs is missing"),
     "no seeds": (["compare", "--seeds=0"], "--seeds=0"),
     "seeds by name": (["compare", "--seeds=one"], "--seeds"),
