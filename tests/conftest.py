@@ -148,3 +148,25 @@ def build(configure: Any) -> Callable[..., Any]:
         return assemble(make_args(config, "token", console_logger()), logger or RecordingLogger())
 
     return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint_entries() -> Callable[[Path], dict[str, Any]]:
+    """Every tensor and number in the files of a checkpoint, by ``FILE/KEY/...``, but the configuration."""
+
+    def collect(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, (list, tuple)):
+            value = dict(enumerate(value))
+        if not isinstance(value, dict):
+            yield prefix, value
+            return
+        for key, item in value.items():
+            yield from collect(f"{prefix}/{key}", item)
+
+    def entries(folder: Path) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for path in sorted(folder.glob("*.th")):
+            found.update(collect(path.stem, torch.load(path, weights_only=True)))
+        return found
+
+    return entries

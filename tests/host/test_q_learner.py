@@ -394,25 +394,6 @@ def metrics_of(result):
     return json.loads((result.results_dir / "metrics.json").read_text())
 
 
-def tensors_of(folder):
-    """Every number of a checkpoint, random states and the buffer included."""
-    found = {}
-
-    def collect(prefix, value):
-        if isinstance(value, dict):
-            for key, item in value.items():
-                collect(f"{prefix}/{key}", item)
-        elif isinstance(value, (list, tuple)):
-            for index, item in enumerate(value):
-                collect(f"{prefix}/{index}", item)
-        else:
-            found[prefix] = value
-
-    for path in sorted(folder.glob("*.th")):
-        collect(path.stem, torch.load(path, weights_only=True))
-    return found
-
-
 VARIANTS = {
     "iql": ("iql", []),
     "iql, recurrent, hard targets": ("iql", ["use_rnn=True", "target_update_interval_or_tau=7"]),
@@ -423,7 +404,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
-def test_resuming_equals_not_stopping_bit_for_bit(configure_run, variant):
+def test_resuming_equals_not_stopping_bit_for_bit(configure_run, checkpoint_entries, variant):
     algorithm, words = variant
     words = ["env_args.episode_limit=4", "env_args.early=4", "buffer_size=30", "epochs=3", *words]
     whole = run.train(configure_run(algorithm, "toy", *words, "t_max=400", "test_interval=70"))
@@ -432,7 +413,7 @@ def test_resuming_equals_not_stopping_bit_for_bit(configure_run, variant):
     second = run.train(configure_run(algorithm, "toy", *words, "t_max=400", again, "test_interval=70"))
     assert first.t_env == 200
     assert second.t_env == whole.t_env == 400
-    expected, reached = tensors_of(whole.checkpoint), tensors_of(second.checkpoint)
+    expected, reached = checkpoint_entries(whole.checkpoint), checkpoint_entries(second.checkpoint)
     clocks = {key for key in expected if key.rpartition("/")[2] in ("last_test_t", "last_log_t")}
     assert expected.keys() == reached.keys()
     assert {"host/buffer/stored/obs", "targets/0"} <= expected.keys()

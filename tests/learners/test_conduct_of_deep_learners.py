@@ -48,32 +48,17 @@ def small(build):
     return make
 
 
-def tensors(value, prefix=""):
-    """Every leaf of nested dictionaries and lists."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in tensors(item, f"{prefix}/{key}").items()}
-    if isinstance(value, (list, tuple)):
-        return {k: v for i, item in enumerate(value) for k, v in tensors(item, f"{prefix}/{i}").items()}
-    return {prefix: value}
-
-
-def contents(folder):
-    """Every tensor and number of a checkpoint."""
-    files = {path.stem: torch.load(path, weights_only=True) for path in folder.glob("*.th")}
-    return tensors(files)
-
-
 def metrics(result):
     return json.loads((result.results_dir / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_resuming_equals_not_stopping_bit_for_bit(short, form):
+def test_resuming_equals_not_stopping_bit_for_bit(short, checkpoint_entries, form):
     alg, words = FORMS[form]
     whole = run.train(short(alg, *words, f"t_max={6 * EPOCH}"))
     first = run.train(short(alg, *words, f"t_max={3 * EPOCH}"))
     second = run.train(short(alg, *words, f"t_max={6 * EPOCH}", f"checkpoint_path={first.models_dir}"))
-    expected, reached = contents(whole.checkpoint), contents(second.checkpoint)
+    expected, reached = checkpoint_entries(whole.checkpoint), checkpoint_entries(second.checkpoint)
     assert expected.keys() == reached.keys()
     assert any("exp_avg" in name for name in expected)  # the optimiser's memory is there
     for name, value in expected.items():

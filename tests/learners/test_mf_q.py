@@ -11,16 +11,8 @@ WORDS = ["env_args.n_agents=6", "env_args.horizon=3", "hidden_dim=16", "batch_si
 WORDS += ["buffer_size=2", "test_nepisode=2"]
 
 
-def shake(module, seed):
-    """Random parameters, so that outputs are of order 1."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.4 * torch.randn(parameter.shape, generator=random))
-
-
 @pytest.fixture
-def make(build):
+def make(build, shake):
     """A learner with random networks, and a batch played."""
 
     def pieces(*words, env="a_sis"):
