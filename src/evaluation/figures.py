@@ -69,7 +69,7 @@ def run_title(folder: Path) -> str:
         return folder.name
     config = json.loads(file.read_text(encoding="utf-8"))
     env_args = config.get("env_args", {})
-    game = env_args.get("key") or env_args.get("map_name", "")
+    game = env_args.get("map_name") or env_args.get("key", "")
     agents = f", N = {env_args['n_agents']}" if "n_agents" in env_args else ""
     return f"{config.get('name', '')} on {game}{agents}, seed {config.get('seed')}"
 

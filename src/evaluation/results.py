@@ -81,9 +81,9 @@ class Run:
 
     @property
     def game(self) -> str:
-        """As the environment's yaml names it."""
+        """As the environment's yaml names it; its ``key`` may be the path of a file."""
         env_args = self.config.get("env_args", {})
-        return str(env_args.get("key") or env_args.get("map_name") or self.config.get("env"))
+        return str(env_args.get("map_name") or env_args.get("key") or self.config.get("env"))
 
     @property
     def seed(self) -> int | None:

@@ -216,7 +216,7 @@ def _warnings(groups: Sequence[Group]) -> list[str]:
     if FEWEST_FOR_AN_INTERVAL <= most <= FEW:
         lines.append(
             "A bootstrap over few seeds cannot leave the range of their values: of normally distributed ones "
-            "it covers the truth about 75 % of the time with 3 seeds, 91 % with 5 (docs/compare.md)."
+            "it covers the truth about 74 % of the time with 3 seeds, 92 % with 5 (docs/compare.md)."
         )
     if any(group.too_weak for group in groups):
         lines.append(

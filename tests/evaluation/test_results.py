@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mf_pmd.errors import UserError
-from mf_pmd.evaluation import results
+from mf_pmd.evaluation import figures, results
 
 MEAN_FIELD = "test_mean_field_exploitability"
 
@@ -25,6 +25,12 @@ def test_a_run_is_read_whole(tmp_path, write_run, read_runs):
     assert run.final(MEAN_FIELD) == 0.1
     assert run.final("unknown") is None
     assert run.process == {"peak_rss_mib": 400.0}
+
+
+def test_a_game_of_a_file_goes_by_its_map_name(tmp_path, write_run, read_runs):
+    folder = write_run(tmp_path, env_args={"key": "/games/cars.py:Cars", "map_name": "cars"})
+    assert read_runs(tmp_path)[0].game == "cars"
+    assert figures.run_title(folder) == "mf_pmd on cars, seed 1"
 
 
 def test_wrapped_numbers_and_gaps_are_read(tmp_path, write_run, read_runs):
