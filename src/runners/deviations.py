@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..functional.frozen_flows import (
     Bracket,
+    Deviation,
     FrozenFlows,
     bracket,
     expected_moves,
@@ -132,50 +133,98 @@ class DeviationScore:
             for g in range(len(self.played.personal)):
                 yield everyone[self.played.type_of == g].unsqueeze(0), g
             return
-        entries = self.n_episodes * game.horizon * self.played.n_cells * game.n_states
-        for some in everyone.split(max(1, ENTRIES_AT_ONCE // entries)):
+        for some in everyone.split(max(1, ENTRIES_AT_ONCE // self._entries_an_episode())):
             yield some.unsqueeze(1), 0
+
+    def _entries_an_episode(self) -> int:
+        """Of the transition tables of one flow, each of whose cells is met from every cell (``_moves``)."""
+        return self.game.horizon * self.played.n_cells**2 * self.game.n_states
 
     def _group_gains(self, members: Tensor, column: int) -> tuple[Tensor, Tensor, Tensor]:
         """Gains [B, units], what the game can pay [units] and deviations [units, H, S] of one group."""
-        flows = self._flows(members, column)  # [D, B, m or 1, H, S, A(, S)]
-        middle = self.n_episodes // 2
-        fit = FrozenFlows(*(part[:, :middle].flatten(1, 2) for part in flows))
-        deviation, paid = greedy_deviation(fit), payable(fit)  # of D
-        worth = values_of(flows, deviation.actions[:, None, None])[..., 0, :] @ self.game.initial_law
-        expected = deviation.values[:, None, None]  # [D, 1, 1, H + 1, S]
-        moves = expected_moves(flows, expected).flatten(-2)  # [D, B, m or 1, H, C]
-        start = expected[..., 0, :] @ self.game.initial_law  # [D, 1, 1]
-        if not self.played.keeps_cells:
-            shares = self.played.counts()[:, :, column].double() / members.shape[1]  # [B, H, C]
-            got = self.played.returns()[:, column] + start + (shares * moves[0, :, 0]).sum((1, 2))
-            return (worth[0, :, 0] - got[0, 0]).unsqueeze(1), paid, deviation.actions
-        got = self.played.returns()[:, members].transpose(0, 1) + start
-        got = got + self._along_trajectories(members, moves)  # [D, B, m]
-        values = worth - got
-        if not self.played.view.each_alone:
+        n_each = members.shape[1]
+        at_once = ENTRIES_AT_ONCE // (members.numel() if self.played.view.own_flows else len(members))
+        episodes = torch.arange(self.n_episodes, device=members.device)
+        parts = episodes.split(max(1, at_once // self._entries_an_episode()))
+        problem, paid = self._average_problem(members, column, episodes[: self.n_episodes // 2], parts)
+        deviation = greedy_deviation(problem)  # of D
+        values = torch.cat([self._gains_in(part, members, column, deviation) for part in parts], 1)
+        if values.shape[2] == 1 or not self.played.view.each_alone:
             return values.mean(-1).T, paid, deviation.actions
-        spread, n_each = values.transpose(0, 1).flatten(1), members.shape[1]  # [B, D * m]
+        spread = values.transpose(0, 1).flatten(1)  # [B, D * m]
         return spread, paid.repeat_interleave(n_each), deviation.actions.repeat_interleave(n_each, 0)
 
-    def _flows(self, members: Tensor, column: int) -> FrozenFlows:
-        """The decision problems of a group, [D, B, m or 1, H, S, A(, S)]."""
-        if self.played.view.own_flows:
-            cells = self.played.cells()[:, :, members.flatten()].long()  # [B, H, D * m]
-            met = self.played.others(cells).unflatten(1, members.shape).transpose(0, 1)
-        else:
-            cells = self.played.references()[:, :, column : column + 1]  # [B, H, 1]
-            met = self.played.others(cells).unsqueeze(0)  # [1, B, 1, H, S, A]
-        personal = self.game.personal[members[:, 0]].double()[:, None, None, None]  # [D, 1, 1, 1]
-        return FrozenFlows(*self.game.tables_met(met, personal))
+    def _average_problem(
+        self, members: Tensor, column: int, fitted: Tensor, parts: tuple[Tensor, ...]
+    ) -> tuple[FrozenFlows, Tensor]:
+        """Mean kernels of the fitted episodes' flows [D, 1, H, S, A(, S)], and what they can pay [D]."""
+        weighted = []
+        for part in parts:
+            inside = part[part < len(fitted)]
+            if len(inside):
+                kernels = self._flows(inside, members, column)
+                flows = FrozenFlows(*(kernel.flatten(1, 2) for kernel in kernels))
+                means = (flows.transition.mean(1), flows.reward.mean(1), payable(flows))
+                weighted.append([len(inside) / len(fitted) * mean for mean in means])
+        transition, reward, paid = (torch.stack(terms).sum(0) for terms in zip(*weighted, strict=True))
+        return FrozenFlows(transition.unsqueeze(1), reward.unsqueeze(1)), paid
 
-    def _along_trajectories(self, members: Tensor, moves: Tensor) -> Tensor:
-        """Sums of moves [D, B, m or 1, H, C] along the members' own trajectories: [D, B, m]."""
-        cells = self.played.cells()  # [B, H, N]
-        total = moves.new_zeros(len(members), len(cells), members.shape[1])
+    def _gains_in(self, part: Tensor, members: Tensor, column: int, deviation: Deviation) -> Tensor:
+        """Gains in some episodes, [D, B', m], or of all members together [D, B', 1]."""
+        flows = self._flows(part, members, column)  # [D, B', m or 1, H, S, A(, S)]
+        rho0 = self.game.initial_law
+        worth = values_of(flows, deviation.actions[:, None, None])[..., 0, :] @ rho0  # [D, B', m or 1]
+        start = deviation.values[:, None, None, 0] @ rho0  # [D, 1, 1]
+        if self.played.view.own_flows:
+            moves = expected_moves(flows, deviation.values[:, None, None]).flatten(-2)
+        else:
+            moves = self._moves(part, members, deviation.values)  # [D, B', 1, H, C]
+        returns = self.played.returns()[part]
+        if self.played.keeps_cells:
+            got = returns[:, members].transpose(0, 1) + self._along_trajectories(part, members, moves)
+            return worth - got - start
+        shares = self.played.counts()[part, :, column].double() / members.shape[1]  # [B', H, C]
+        got = returns[:, column, None] + (shares * moves[0, :, 0]).sum((1, 2)).unsqueeze(1)  # [B', 1]
+        return worth - got - start
+
+    def _flows(self, part: Tensor, members: Tensor, column: int) -> FrozenFlows:
+        """The decision problems of a group in some episodes, [D, B', m or 1, H, S, A(, S)]."""
+        if self.played.view.own_flows:
+            cells = self.played.cells()[part][:, :, members.flatten()].long()  # [B', H, D * m]
+            met = self.played.others(part, cells).unflatten(1, members.shape).transpose(0, 1)
+        else:
+            cells = self.played.references()[part, :, column : column + 1]  # [B', H, 1]
+            met = self.played.others(part, cells).unsqueeze(0)  # [1, B', 1, H, S, A]
+        return FrozenFlows(*self.game.tables_met(met, self._personal(members)))
+
+    def _moves(self, part: Tensor, members: Tensor, values: Tensor) -> Tensor:
+        """``expected_moves`` of every cell at what an agent in that very cell met, [D, B', 1, H, C].
+
+        The others of an agent depend on it through its own cell alone, so that the control variate is
+        exact for all of them, also where the flows are a reference agent's.
+        """
+        n_cells = self.played.n_cells
+        every_cell = torch.arange(n_cells, device=part.device).expand(len(part), self.game.horizon, -1)
+        met = self.played.others(part, every_cell).clamp(min=0.0)  # empty cells are never looked up
+        personal = self._personal(members)
+        moves = values.new_empty(len(values), len(part), 1, self.game.horizon, n_cells)
+        for own in range(n_cells):
+            law = self.game.tables_met(met[:, own : own + 1], personal)[0]  # [D, B', 1, H, S, A, S]
+            law = law.flatten(-3, -2)[..., own, :]  # [D, B', 1, H, S]
+            ahead = torch.einsum("dbrhs,dhs->dbrh", law, values[:, 1:])
+            moves[..., own] = ahead - values[:, None, None, :-1, own // self.game.n_actions]
+        return moves
+
+    def _personal(self, members: Tensor) -> Tensor:
+        return self.game.personal[members[:, 0]].double()[:, None, None, None]  # [D, 1, 1, 1]
+
+    def _along_trajectories(self, part: Tensor, members: Tensor, moves: Tensor) -> Tensor:
+        """Sums of moves [D, B', m or 1, H, C] along the members' own trajectories: [D, B', m]."""
+        cells = self.played.cells()[part]  # [B', H, N]
+        total = moves.new_zeros(len(members), len(part), members.shape[1])
         for h in range(self.game.horizon):
-            at = cells[:, h, members].long().transpose(0, 1)  # [D, B, m]
-            table = moves[..., h, :].expand(*at.shape, -1)  # [D, B, m, C]
+            at = cells[:, h, members].long().transpose(0, 1)  # [D, B', m]
+            table = moves[..., h, :].expand(*at.shape, -1)  # [D, B', m, C]
             total += table.gather(-1, at.unsqueeze(-1)).squeeze(-1)
         return total
 

@@ -53,10 +53,12 @@ class PlayedCells:
         self._counts: list[list[Tensor]] = [[] for _ in steps]  # [B, G or 1, C]
         self._references: list[list[Tensor]] = [[] for _ in steps]  # [B, R]
         self._drawn: Tensor | None = None  # [B, R]
+        self._whole: dict[str, Tensor] = {}
         self._returns: list[Tensor] = []  # [B, N], or [B, G] where agents are not followed, a batch
 
     def add(self, t: int, states: Tensor, actions: Tensor) -> Tensor:
         """Keep what all agents did at step t, [B, N] int64 each; returns their counts [B, S, A]."""
+        self._whole.clear()
         cells = states * self.game.n_actions + actions
         groups = len(self.personal) if self.view.few_types else 1
         labels = self.type_of * self.n_cells + cells if groups > 1 else cells
@@ -88,25 +90,32 @@ class PlayedCells:
 
     def cells(self) -> Tensor:
         """[B, H, N], a small integer type; only where ``keeps_cells``."""
-        return torch.stack([torch.cat(batches) for batches in self._cells], 1)
+        return self._stacked("cells", self._cells)
 
     def counts(self) -> Tensor:
         """By type (of all together, if types are many): [B, H, G or 1, C] int32."""
-        return torch.stack([torch.cat(batches) for batches in self._counts], 1)
+        return self._stacked("counts", self._counts)
 
     def references(self) -> Tensor:
         """Cells of the reference agents, [B, H, R] int64; only where flows are not the agents' own."""
-        return torch.stack([torch.cat(batches) for batches in self._references], 1)
+        return self._stacked("references", self._references)
 
     def returns(self) -> Tensor:
         """[B, N] where ``keeps_cells``, else the mean of each type [B, G]; float64."""
         return torch.cat(self._returns)
 
-    def others(self, own_cells: Tensor) -> Tensor:
-        """What agents met who were in these cells, [B, H, m] int64 -> [B, m, H, S, A] float64."""
-        own = torch.nn.functional.one_hot(own_cells, self.n_cells)  # [B, H, m, C]
-        met = (self.counts().sum(2, keepdim=True) - own).double() / (self.game.n_agents - 1)
+    def others(self, episodes: Tensor, own_cells: Tensor) -> Tensor:
+        """What agents in these cells met, in some episodes: [B', H, m] int64 -> [B', m, H, S, A] float64."""
+        own = torch.nn.functional.one_hot(own_cells, self.n_cells)  # [B', H, m, C]
+        counts = self.counts()[episodes].sum(2, keepdim=True)
+        met = (counts - own).double() / (self.game.n_agents - 1)
         return met.transpose(1, 2).unflatten(-1, (self.game.n_states, self.game.n_actions))
+
+    def _stacked(self, name: str, by_step: list[list[Tensor]]) -> Tensor:
+        """Batches by step as one tensor [B, H, ...], made once after the last addition."""
+        if name not in self._whole:
+            self._whole[name] = torch.stack([torch.cat(batches) for batches in by_step], 1)
+        return self._whole[name]
 
 
 def smallest_integer(n_values: int) -> torch.dtype:

@@ -289,7 +289,7 @@ class PopulationRunner:
             with isolated_randomness(self.game, key):
                 without = self._play(test_mode=True)[1]  # [B, N]
             for name, unit in units.items():
-                with isolated_randomness(self.game, (*key, 0)):
+                with isolated_randomness(self.game, (*key, 1)):
                     who = draw_deviators(played, gains, batch_size=self.batch_size, unit=unit)
                 with isolated_randomness(self.game, key):
                     returns = self._play(test_mode=True, deviators=who)[1]
