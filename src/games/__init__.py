@@ -9,8 +9,8 @@ from .a_beach import ABeach
 from .a_rps import ARPS
 from .a_sis import ASIS
 from .base import PopulationGame, Step, SymmetryConstants
-from .check import check_game
-from .own_game import load_game
+from .check import check_game, require_sound
+from .own_game import load_game, make_own
 from .table_game import TableGame
 
 REGISTRY: dict[str, type[PopulationGame]] = {
@@ -29,7 +29,8 @@ def make(key: str, **env_args: object) -> PopulationGame:
         key: a name in the registry or, for a game of your own, ``file.py:Class`` or ``module:Class``.
 
     Raises:
-        UserError: an unknown game, an unknown or a missing argument, or a value out of range.
+        UserError: an unknown game, an unknown or a missing argument, a value out of range, or a game of
+            one's own that is none.
     """
     game = find_game(key)
     parameters = inspect.signature(game).parameters
@@ -42,7 +43,11 @@ def make(key: str, **env_args: object) -> PopulationGame:
     if missing:
         place = f"see config/envs/{key}.yaml for its default" if key in REGISTRY else "its yaml must set it"
         raise UserError(f"env_args.{missing[0]}: {key} needs it, {place}")
-    return game(**env_args)  # type: ignore[arg-type]
+    if key in REGISTRY:
+        return game(**env_args)  # type: ignore[arg-type]
+    made = make_own(key, game, env_args)
+    require_sound(made, key)
+    return made
 
 
 def find_game(key: str) -> type[PopulationGame]:

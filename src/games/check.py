@@ -104,6 +104,23 @@ def check_game(game: PopulationGame, *, draws: int = 50_000, level: float = 1e-6
     return Report(name, tuple(findings))
 
 
+def require_sound(game: PopulationGame, key: str) -> None:
+    """Refuse a game of an author's own that fails one of the checks that take no draws (milliseconds).
+
+    The game is left as it was.
+
+    Raises:
+        UserError: what is wrong, and where to look further.
+    """
+    before = game.generator.get_state()
+    subject = Subject(game, draws=0, level=0.0, seed=0)
+    findings = [_run(name, check, subject) for name, check in FIRST.items()]
+    game.generator.set_state(before)
+    wrong = [f"{finding.check}: {finding.message}" for finding in findings if finding.passed is False]
+    if wrong:
+        raise UserError(f"env_args.key={key}: no sound game, {wrong[0]}; mf_pmd.games.check_game tells more")
+
+
 def _findings(subject: Subject) -> Iterator[Finding]:
     """Run every check; those of the second list make no sense where one of the first fails."""
     sound = True

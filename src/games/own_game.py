@@ -30,6 +30,23 @@ def load_game(key: str) -> type[PopulationGame]:
     return game
 
 
+def make_own(key: str, game: type[PopulationGame], env_args: dict[str, object]) -> PopulationGame:
+    """An instance of a game from outside the package.
+
+    Raises:
+        UserError: whatever its constructor raises, or that it did not call PopulationGame's.
+    """
+    try:
+        made = game(**env_args)  # type: ignore[arg-type]
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"env_args.key={key}: {_told(error)}") from error
+    if not hasattr(made, "generator"):
+        raise UserError(f"env_args.key={key}: its __init__ must call super().__init__(...)")
+    return made
+
+
 def _defined_in(module: ModuleType, value: object) -> bool:
     return (
         isinstance(value, type) and issubclass(value, PopulationGame) and value.__module__ == module.__name__

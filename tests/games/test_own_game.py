@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mf_pmd import cli, games
 from mf_pmd.errors import UserError
@@ -87,5 +88,72 @@ def test_arguments_of_ones_own_game_are_asked_for(tmp_path):
     head = "from mf_pmd.games import TableGame\nclass Mine(TableGame):\n"
     file.write_text(f"{head}    def __init__(self, *, n_agents):\n        pass\n")
     assert "must take device and seed" in refusal(f"{file}:Mine", n_agents=4, device="cpu")
-    file.write_text(f"{head}    def __init__(self, **settings):\n        self.settings = settings\n")
-    assert games.make(f"{file}:Mine", n_agents=4, device="cpu").settings == {"n_agents": 4, "device": "cpu"}
+    file.write_text(TEMPLATE.format(law="law", reward="reward"))
+    assert games.make(f"{file}:Anything", n_agents=4, device="cpu").n_agents == 4  # asked for nothing
+
+
+BROKEN = {
+    "rows that sum to .9": ("law * 0.9", "reward", "tables: "),
+    "rewards of ten": ("law", "reward * 10", "tables: "),
+    "rewards that are NaN": ("law", "reward * float('nan')", "tables: "),
+    "laws of another shape": ("law[..., 0]", "reward", ""),
+    "nothing": ("None", "reward", ""),
+    "an exception": ("1 / 0", "reward", "ZeroDivisionError"),
+}
+TEMPLATE = """
+import torch
+from mf_pmd import games
+
+class Mine(games.TableGame):
+    def __init__(self, *, n_agents, device="cpu", seed=0):
+        super().__init__(n_agents=n_agents, n_states=2, n_actions=2, horizon=3,
+                         initial_law=torch.tensor([0.5, 0.5]), device=device, seed=seed)
+
+    def transition_table(self, mu, personal):
+        law = torch.full((*mu.shape, 2), 0.5).to(mu)
+        return {law}
+
+    def reward_table(self, mu, personal):
+        reward = 1 - mu
+        return {reward}
+
+class Anything(Mine):
+    def __init__(self, **settings):
+        super().__init__(n_agents=settings["n_agents"])
+
+class NoBase(Mine):
+    def __init__(self, *, n_agents, device="cpu", seed=0):
+        self.n_agents = n_agents
+
+class NoSampler(games.PopulationGame):
+    def __init__(self, *, n_agents, device="cpu", seed=0):
+        super().__init__(n_agents=n_agents, n_states=2, n_actions=2, horizon=3,
+                         initial_law=torch.tensor([0.5, 0.5]), device=device, seed=seed)
+"""
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_game_is_refused_before_it_is_played(tmp_path, name):
+    law, reward, said = BROKEN[name]
+    (tmp_path / "mine.py").write_text(TEMPLATE.format(law=law, reward=reward))
+    with pytest.raises(UserError, match=f"no sound game, .*{said}.*check_game tells more") as caught:
+        games.make(f"{tmp_path}/mine.py:Mine", n_agents=5)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("NoBase", r"must call super\(\).__init__"), ("NoSampler", "sample_step")]
+)
+def test_a_class_that_makes_no_game_is_refused(tmp_path, name, said):
+    (tmp_path / "mine.py").write_text(TEMPLATE.format(law="law", reward="reward"))
+    with pytest.raises(UserError, match=said):
+        games.make(f"{tmp_path}/mine.py:{name}", n_agents=5)
+
+
+def test_looking_at_a_game_leaves_it_as_it_was(tmp_path):
+    (tmp_path / "mine.py").write_text(TEMPLATE.format(law="law", reward="reward"))
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    game = games.make(f"{tmp_path}/mine.py:Mine", n_agents=5, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(game.generator.get_state(), type(game)(n_agents=5, seed=3).generator.get_state())
