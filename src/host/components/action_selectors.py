@@ -1,4 +1,7 @@
-"""How actions are drawn from what a controller puts out."""
+"""How actions are drawn from what a controller puts out.
+
+Each declares as ``reads`` whether that is policies or action values (see ``utils/registries.py``).
+"""
 
 from types import SimpleNamespace
 
@@ -33,6 +36,8 @@ class _Annealed:
 class SoftPoliciesSelector:
     """Samples the policies as they are, in test mode too."""
 
+    reads = "policies"
+
     def __init__(self, args: SimpleNamespace):
         self.args = args
 
@@ -45,6 +50,8 @@ class SoftPoliciesSelector:
 
 class MultinomialSelector(_Annealed):
     """Samples the policies over the available actions; in test mode the likeliest action if `test_greedy`."""
+
+    reads = "policies"
 
     def select_action(
         self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False
@@ -59,6 +66,8 @@ class MultinomialSelector(_Annealed):
 
 class EpsilonGreedySelector(_Annealed):
     """The best available action, or with probability epsilon any available one."""
+
+    reads = "action values"
 
     def select_action(
         self, agent_inputs: Tensor, avail_actions: Tensor, t_env: int, test_mode: bool = False

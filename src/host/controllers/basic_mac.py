@@ -37,7 +37,8 @@ class BasicMAC:
         self.n_agents = args.n_agents
         self.agent_output_type = args.agent_output_type
         self.shares_policy = not args.obs_agent_id
-        self.agent: Any = look_up(AGENTS, "agent", args.agent)(self._input_size(scheme), args)
+        agent = look_up(AGENTS, "agent", args.agent, given="observations", by="basic_mac")
+        self.agent: Any = agent(self._input_size(scheme), args)
         self.by_rows = not (getattr(self.agent, "recurrent", True) or args.obs_agent_id)
         self.action_selector: Any = look_up(SELECTORS, "action_selector", args.action_selector)(args)
         self.hidden_states: Tensor | None = None

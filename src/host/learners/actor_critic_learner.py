@@ -65,13 +65,17 @@ class ActorCriticLearner:
 
     def __init__(self, mac: Any, scheme: Scheme, logger: Any, args: SimpleNamespace):
         check_settings(args)
+        common.require_selector(mac, args, given="policies")
+        critic = look_up(
+            CRITICS, "critic_type", args.critic_type, given="batches of episodes", by=args.learner
+        )
         self.args = args
         self.mac = mac
         self.logger = logger
         self.obs_size = scheme["obs"]["vshape"]
         self.agent_params = list(mac.parameters())
         self.agent_optimiser = Adam(self.agent_params, lr=args.lr)
-        self.critic: nn.Module = look_up(CRITICS, "critic_type", args.critic_type)(scheme, args)
+        self.critic: nn.Module = critic(scheme, args)
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.critic_params = list(self.critic.parameters())
         self.critic_optimiser = Adam(self.critic_params, lr=args.lr)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...errors import DivergenceError, UserError
+from ..components.action_selectors import REGISTRY as SELECTORS
 from ..components.episode_batch import EpisodeBatch
+from ..utils.registries import look_up
 
 
 def require_at_least_one(args: SimpleNamespace, keys: Iterable[str]) -> None:
@@ -33,6 +35,21 @@ def require_share(args: SimpleNamespace, keys: Iterable[str]) -> None:
     for key in keys:
         if not 0 <= getattr(args, key) <= 1:
             raise UserError(f"{key}={getattr(args, key)}: a value from 0 to 1 is needed")
+
+
+def require_selector(mac: Any, args: SimpleNamespace, *, given: str) -> None:
+    """Refuse a controller whose selector of actions reads something else than what is learnt.
+
+    Args:
+        mac: the controller; one without ``action_selector`` draws actions in its own way.
+        args: ``action_selector``, ``learner``.
+        given: what is learnt: ``policies`` or ``action values``.
+
+    Raises:
+        UserError: naming the selectors that fit.
+    """
+    if hasattr(mac, "action_selector"):
+        look_up(SELECTORS, "action_selector", args.action_selector, given=given, by=args.learner)
 
 
 def steps_that_count(batch: EpisodeBatch) -> Tensor:

@@ -60,6 +60,7 @@ class QLearner:
 
     def __init__(self, mac: Any, scheme: Scheme, logger: Any, args: SimpleNamespace):
         check_settings(args)
+        common.require_selector(mac, args, given="action values")
         self.args = args
         self.mac = mac
         self.logger = logger

@@ -10,10 +10,12 @@ class MeanFieldAgent(torch.nn.Module, ABC):
     """A policy of the local state and the time, and of the population if ``population_dependent``.
 
     Attributes:
+        reads: what it is given; a host whose controller gives its agent something else refuses it.
         tabular: whether it is a table over (h, s) cells.
         population_dependent: whether its policy reads the population.
     """
 
+    reads: str = "features of local state and step"
     tabular: bool = False
     population_dependent: bool = False
 

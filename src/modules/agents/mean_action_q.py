@@ -14,7 +14,12 @@ class MeanActionQAgent(torch.nn.Module):
     Args:
         input_shape: F of ``MeanActionCritic`` (not read; the sizes come from ``args``).
         args: reads what ``MeanActionCritic`` reads.
+
+    Attributes:
+        reads: what it is given; a host whose controller gives its agent something else refuses it.
     """
+
+    reads = MeanActionCritic.reads
 
     def __init__(self, input_shape: int, args: SimpleNamespace) -> None:
         super().__init__()

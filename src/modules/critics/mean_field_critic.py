@@ -17,7 +17,12 @@ class MeanFieldCritic(torch.nn.Module):
     Args:
         scheme: the host's batch scheme (not read; the sizes come from ``args``).
         args: reads ``hidden_dim``, ``n_actions``, ``state_shape`` (S), ``population_info["horizon"]``.
+
+    Attributes:
+        reads: what it is given; a host whose learner gives its critic something else refuses it.
     """
+
+    reads = "features of the population"
 
     def __init__(self, scheme: dict, args: SimpleNamespace) -> None:
         super().__init__()

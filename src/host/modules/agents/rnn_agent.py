@@ -14,8 +14,11 @@ class RNNAgent(nn.Module):
         args: ``hidden_dim``, ``use_rnn``, ``n_actions``.
 
     Attributes:
+        reads: what it is given, see ``utils/registries.py``.
         recurrent: whether outputs depend on the hidden state.
     """
+
+    reads = "observations"
 
     def __init__(self, input_shape: int, args: SimpleNamespace):
         super().__init__()

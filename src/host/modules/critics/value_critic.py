@@ -21,7 +21,12 @@ class ValueCritic(nn.Module):
         columns: names of what it sees: columns of all agents (``state``) or of each (``obs``).
         scheme: the completed scheme of the batches.
         args: ``hidden_dim``, ``obs_agent_id``, ``n_agents``.
+
+    Attributes:
+        reads: what it is given, see ``utils/registries.py``.
     """
+
+    reads = "batches of episodes"
 
     def __init__(self, columns: tuple[str, ...], scheme: Scheme, args: SimpleNamespace):
         super().__init__()
