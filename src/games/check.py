@@ -93,7 +93,11 @@ def check_game(game: PopulationGame, *, draws: int = 50_000, level: float = 1e-6
         draws: next states drawn at each population; more finds smaller faults.
         level: probability with which a sound game fails one of the statistical checks.
         seed: of the populations tried, and of the game's generator during the check.
+
+    Raises:
+        UserError: it is no game, or a class where the game itself is needed.
     """
+    _require_game(game)
     name = f"{type(game).__name__} with {game.n_agents} agents"
     before = game.generator.get_state()
     try:
@@ -119,6 +123,15 @@ def require_sound(game: PopulationGame, key: str) -> None:
     wrong = [f"{finding.check}: {finding.message}" for finding in findings if finding.passed is False]
     if wrong:
         raise UserError(f"env_args.key={key}: no sound game, {wrong[0]}; mf_pmd.games.check_game tells more")
+
+
+def _require_game(game: object) -> None:
+    if not isinstance(game, PopulationGame):
+        what = f"the class {game.__name__}" if isinstance(game, type) else f"of type {type(game).__name__}"
+        raise UserError(
+            f"game is {what}: check_game needs a population game, such as `make('a_sis', n_agents=5)` or an "
+            "object of your own class"
+        )
 
 
 def _findings(subject: Subject) -> Iterator[Finding]:

@@ -123,6 +123,19 @@ class TooGenerous(Sound):
         return super().reward_table(mu, personal) + 0.5
 
 
+@breaks("tables", "reward_table holds values that are not finite at u = ")
+class UnknownReward(Sound):
+    def reward_table(self, mu, personal):
+        return super().reward_table(mu, personal) * torch.tensor([1, torch.nan], dtype=mu.dtype)
+
+
+@breaks("tables", "transition_table is negative")
+class NegativeTable(Sound):
+    def transition_table(self, mu, personal):
+        shift = torch.tensor([-0.5, 0.5], dtype=mu.dtype)  # rows still sum to 1
+        return super().transition_table(mu, personal) + shift
+
+
 @breaks("tables", "differs from that of each alone")
 class MeanOfTheBatch(Sound):
     def reward_table(self, mu, personal):
@@ -174,6 +187,13 @@ class Fines(Bare):
     def sample_step(self, states, actions, others):
         step = super().sample_step(states, actions, others)
         return step._replace(rewards=step.rewards - 0.5)
+
+
+@breaks("rewards", "not finite")
+class UnknownPay(Bare):
+    def sample_step(self, states, actions, others):
+        step = super().sample_step(states, actions, others)
+        return step._replace(rewards=step.rewards * torch.nan)
 
 
 @breaks("others", "state_distribution_met is off")
@@ -366,6 +386,15 @@ def test_an_error_of_the_author_is_a_finding():
     report = check_game(Typo(), draws=1000)
     assert "AttributeError" in report.failures[0].message
     assert "not tried" in report.findings[-1].message
+
+
+@pytest.mark.parametrize(
+    ("thing", "what"), [(3, "of type int"), (None, "of type NoneType"), (Sound, "the class Sound")]
+)
+def test_what_is_no_game_is_refused_in_one_line(thing, what):
+    with pytest.raises(UserError, match=rf"^game is {what}: check_game needs a population game") as caught:
+        check_game(thing)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_report_can_be_read_and_raised():

@@ -75,8 +75,9 @@ def _group(subject: Subject, rows: Rows, counts: Tensor, k: int) -> str:
 
 def check_rewards(subject: Subject) -> str:
     rewards = torch.cat([subject.drawn.rewards.reshape(-1), subject.play()[1].reshape(-1)])
+    require(bool(rewards.isfinite().all()), "rewards that are not finite were paid")
     low, high = rewards.min().item(), rewards.max().item()
-    inside = bool(rewards.isfinite().all()) and low >= -TOLERANCE and high <= 1 + TOLERANCE
+    inside = low >= -TOLERANCE and high <= 1 + TOLERANCE
     require(inside, f"rewards from {low:g} to {high:g} were paid, not in [0, 1]")
     if not subject.game.has_tables:
         return f"from {low:.3g} to {high:.3g}"

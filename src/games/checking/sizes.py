@@ -94,9 +94,11 @@ def check_tables(subject: Subject) -> str:
             one, many = table(mu[0], u), table(mu, u)
             require(one.shape == end, f"{name} has shape {list(one.shape)}, not {list(end)}")
             require(one.dtype == mu.dtype, f"{name} is {one.dtype} for a mu of {mu.dtype}")
+            finite = bool(one.isfinite().all() & many.isfinite().all())  # first: NaN differs from itself
+            require(finite, f"{name} holds values that are not finite at u = {u:g}")
             alike = (many.expand(12, *end)[0] - one).abs().max().item() < 1e-9
             require(alike, f"{name} of a batch of populations differs from that of each alone")
-            require(bool(many.isfinite().all() & (many >= -1e-9).all()), f"{name} is negative or not finite")
+            require(bool((many >= -1e-9).all()), f"{name} is negative")
             if name == "transition_table":
                 error = (many.sum(-1) - 1).abs().max().item()
                 require(error < 1e-9, f"rows of transition_table sum to 1 but for {error:.2g} at u = {u:g}")
