@@ -19,6 +19,9 @@ from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
 from ..modules.running_history import RunningHistory
 
+LOADABLE = ("mf_pmd", "mf_pmd_tabular", "ipmd", "mf_ac", "omd", "fictitious_play", "munchausen_omd")
+NETWORK_FILE = "agent.th"  # what a checkpoint of any other algorithm holds
+
 
 @dataclass(frozen=True)
 class LearntPolicy:
@@ -98,10 +101,15 @@ def load(path: str | Path) -> Checkpoint:
         The checkpoint, on the CPU.
 
     Raises:
-        UserError: no checkpoint of a mean-field policy is there.
+        UserError: no checkpoint is there, or one of an algorithm whose policy is no function of (h, nu).
     """
     folder = newest(Path(path))
     file = folder / POLICY_FILE
+    if not file.is_file() and (folder / NETWORK_FILE).is_file():
+        raise UserError(
+            f"path={path}: the policy of this algorithm is no function of the local state, the step and the "
+            f"population, and cannot be loaded; name a run of {', '.join(LOADABLE[:-1])} or {LOADABLE[-1]}"
+        )
     if not file.is_file():
         raise UserError(
             f"path={path}: holds no {POLICY_FILE}; name a mean-field run or its checkpoint models/TOKEN/T_ENV"

@@ -1,12 +1,15 @@
 """A learnt policy, read back without a host."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 import mf_pmd
+from mf_pmd.controllers import REGISTRY as CONTROLLERS
 from mf_pmd.errors import UserError
+from mf_pmd.evaluation.checkpoint import LOADABLE
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.host import run
 from mf_pmd.modules.policy_history import OUTPUT_POLICIES
@@ -67,6 +70,23 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, path):
     with pytest.raises(UserError, match=r"path=.*name a mean-field run") as caught:
         mf_pmd.load(tmp_path / path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("alg", ["iql", "qmix", "mf_q", "maa2c"])
+def test_an_algorithm_without_a_mean_field_policy_is_refused_and_the_others_are_named(configure, alg):
+    words = ["env_args.n_agents=5", "env_args.horizon=2", "t_max=4", "test_nepisode=2"]
+    checkpoint = run.train(configure(alg, "a_sis", *words)).checkpoint
+    with pytest.raises(UserError, match=r"cannot be loaded; name a run of mf_pmd, ") as caught:
+        mf_pmd.load(checkpoint)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_algorithms_named_are_those_that_keep_a_mean_field_policy(configure):
+    package = Path(mf_pmd.__file__).parent
+    algorithms = {path.stem for path in package.glob("**/config/algs/*.yaml")}
+    assert {"iql", "mf_pmd"} <= algorithms
+    macs = {name for name, mac in CONTROLLERS.items() if name != "mean_action_mac"}
+    assert set(LOADABLE) == {alg for alg in algorithms if configure(alg, "a_sis")["mac"] in macs}
 
 
 def test_a_damaged_file_is_named(tmp_path):
