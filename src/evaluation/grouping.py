@@ -45,8 +45,9 @@ def _newest(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
         replaced += key in best
         if key not in best or run.stopped > best[key].stopped:
             best[key] = run
-    notes = [f"{replaced} older runs of the same seed and settings are left out."] if replaced else []
-    return list(best.values()), notes
+    left_out = "1 older run of the same seed and settings is" if replaced == 1 else None
+    left_out = left_out or f"{replaced} older runs of the same seed and settings are"
+    return list(best.values()), [f"{left_out} left out."] if replaced else []
 
 
 def _variants(name: str, runs: Sequence[Run], *, of_the_game: bool) -> list[tuple[str, list[Run]]]:

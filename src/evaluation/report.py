@@ -69,15 +69,16 @@ def machine_note(runs: Sequence[Run]) -> list[str]:
     machines = Counter(str(run.process.get("machine") or _host(run)) for run in runs)
     if len(machines) == 1:
         return [f"Machine: {next(iter(machines))}."]
-    return [f"Machines: {'; '.join(f'{count} runs on {name}' for name, count in machines.items())}."]
+    counted = (f"{name} ({count} run{'s' * (count > 1)})" for name, count in machines.items())
+    return [f"Machines: {'; '.join(counted)}."]
 
 
 def _host(run: Run) -> str:
-    """What sacred kept of the machine."""
+    """What sacred kept of the machine; what it did not keep is left out."""
     host = run.host
-    system = (host.get("os") or [""])[0]
-    cpu = host.get("cpu") or "CPU not recorded"
-    return f"{cpu}, {system}, Python {host.get('python_version', 'not recorded')}"
+    python = host.get("python_version")
+    known = [host.get("cpu"), (host.get("os") or [None])[0], python and f"Python {python}"]
+    return ", ".join(str(part) for part in known if part) or "not recorded"
 
 
 def describe_machine() -> str:

@@ -52,4 +52,7 @@ def test_of_the_same_seed_the_newest_run_counts(tmp_path, write_run, read_runs):
     other = write_run(tmp_path, seed=2, day=1)
     groups, notes = group_runs(read_runs(tmp_path))
     assert [[run.folder for run in group.runs] for group in groups] == [[newest, other]]
-    assert notes == ["1 older runs of the same seed and settings are left out."]
+    assert notes == ["1 older run of the same seed and settings is left out."]
+    write_run(tmp_path, seed=2, day=4)
+    _, notes = group_runs(read_runs(tmp_path))
+    assert notes == ["2 older runs of the same seed and settings are left out."]
