@@ -13,7 +13,7 @@ from matplotlib import ticker
 from .aggregate import Estimate, estimate, on_common_steps
 from .figures import MEAN_FIELD, Curve, save
 from .results import Run, return_curve
-from .tables import LARGEST, MEAN, RETURN, SECONDS, UNIFORM, Group, games
+from .tables import LARGEST, MEAN, RETURN, SECONDS, UNIFORM, Group, games, kinds_of_returns
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, which colour-blind readers tell apart, without their pale yellow."""
@@ -112,8 +112,8 @@ def looks_of(groups: Sequence[Group]) -> dict[str, Look]:
 
 
 def _return_units(groups: Sequence[Group]) -> str:
-    kinds = {found[1] for group in groups for run in group.runs if (found := return_curve(run)) is not None}
-    return " or ".join(sorted(kinds))
+    kinds = kinds_of_returns(groups)
+    return " or ".join(kinds) + (" (table.md says which)" if len(kinds) > 1 else "")
 
 
 def draw_curves(groups: Sequence[Group], looks: dict[str, Look], file: Path) -> Path:

@@ -85,6 +85,11 @@ class Group:
         """Key -> estimate over the seeds."""
         return {key: estimate([np.array(values)]) for key, values in self.values.items()}
 
+    @cached_property
+    def returns(self) -> str:
+        """What the returns are: mean over agents, or sum over agents; empty without returns."""
+        return " or ".join(sorted({found[1] for found in map(return_curve, self.runs) if found is not None}))
+
     @property
     def too_weak(self) -> int:
         """Runs whose last test flags its deviators as too weak."""
@@ -122,6 +127,10 @@ def markdown(groups: Sequence[Group], notes: Sequence[str], title: str) -> str:
         keys = [key for key in COLUMNS if any(_cell(group, key) != DASH for group in here)]
         head = ["algorithm", "seeds", *(COLUMNS[key] for key in keys)]
         rows = [[group.algorithm, _seeds(group), *(_cell(group, key) for key in keys)] for group in here]
+        if RETURN in keys and len(kinds_of_returns(groups)) > 1:
+            column = head.index(COLUMNS[RETURN])
+            for group, row in zip(here, rows, strict=True):
+                row[column] += f" ({group.returns})" if row[column] != DASH else ""
         parts += [f"## {game}", _facts(here), _grid(head, rows)]
     lines = [READING, *_warnings(groups), *notes]
     parts.append("\n".join(f"- {line}" for line in lines))
@@ -131,6 +140,11 @@ def markdown(groups: Sequence[Group], notes: Sequence[str], title: str) -> str:
 def games(groups: Iterable[Group]) -> list[str]:
     """The games in the order in which they come."""
     return list(dict.fromkeys(group.game for group in groups))
+
+
+def kinds_of_returns(groups: Iterable[Group]) -> list[str]:
+    """What the returns of some groups are, see ``results.return_curve``; two kinds are not to be compared."""
+    return sorted({group.returns for group in groups} - {""})
 
 
 def _seeds(group: Group) -> str:
@@ -224,14 +238,35 @@ def _warnings(groups: Sequence[Group]) -> list[str]:
             "small the number, it says nothing about how exploitable the policy is. Take more test episodes "
             "(`test_nepisode`)."
         )
-    kinds = {found[1] for group in groups for run in group.runs if (found := return_curve(run)) is not None}
-    if kinds:
-        lines.append(f"Returns: {' or, where the number of agents is not known, '.join(sorted(kinds))}.")
-    return lines
+    kinds = kinds_of_returns(groups)
+    if len(kinds) == 1:
+        lines.append(f"Returns: {kinds[0]}.")
+    elif kinds:
+        lines.append(
+            "Returns are NOT of one kind: each row says which its are. Sums over agents are of teams whose "
+            "number of agents the folder does not tell; do not compare them with means over agents."
+        )
+    return [*lines, *_overruns(groups)]
+
+
+def _overruns(groups: Sequence[Group]) -> list[str]:
+    """Runs of more steps than they were asked for, for they end with a whole batch of episodes."""
+    longer = []
+    for group in groups:
+        asked = group.runs[0].config.get("t_max") if group.runs else None  # the same for all seeds
+        played = sorted({run.last_test for run in group.runs})
+        if isinstance(asked, int) and played[-1] > asked:
+            longer.append(f"{group.algorithm} on {group.game} played {_range(played)} of {asked}")
+    if not longer:
+        return []
+    return [f"Runs end with a whole batch of episodes, at or beyond t_max: {'; '.join(longer)} steps."]
 
 
 def as_csv(groups: Sequence[Group]) -> str:
-    """One line for every game, algorithm and metric: estimate, interval, how many seeds it holds."""
+    """One line for every game, algorithm and metric: estimate, interval, how many seeds it holds.
+
+    ``kind`` is what a return is: mean over agents, or sum over agents.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -246,13 +281,15 @@ def as_csv(groups: Sequence[Group]) -> str:
             "seeds",
             "runs_too_weak",
             "run_values",
+            "kind",
         ]
     )
     for group in groups:
         for key, found in sorted(group.estimates.items()):
             values = " ".join(map(_plain, group.values[key]))
             row = [_plain(found.value), _plain(found.lower), _plain(found.upper), found.held, group.of]
-            writer.writerow([group.game, group.algorithm, key, *row, group.too_weak, values])
+            kind = group.returns if key == RETURN else ""
+            writer.writerow([group.game, group.algorithm, key, *row, group.too_weak, values, kind])
     return text.getvalue()
 
 

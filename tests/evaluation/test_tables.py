@@ -113,6 +113,30 @@ def test_unequal_steps_are_told(group, tmp_path, write_run, read_runs):
     assert "Environment steps are NOT equal: iql 200, ippo 300." in text
 
 
+def test_where_returns_are_of_two_kinds_every_row_says_which(group):
+    lone = group({"test_return_mean": 12.0}, algorithm="maa2c", runner="episode")
+    team = group({"test_return_mean": 24.0}, algorithm="qmix", runner="episode", common_reward=True)
+    without = group({MEAN_FIELD: 0.1}, algorithm="mf_pmd")
+    text = tables.markdown([lone, team, without], [], "")
+    assert cells(text, "maa2c")[-2] == "12.000 (mean over agents)"
+    assert cells(text, "qmix")[-2] == "24.000 (sum over agents)"
+    assert cells(text, "mf_pmd")[-2] == tables.DASH
+    assert "Returns are NOT of one kind" in text
+    rows = csv.DictReader(io.StringIO(tables.as_csv([lone, team])))
+    kinds = {row["algorithm"]: row["kind"] for row in rows if row["metric"] == tables.RETURN}
+    assert kinds == {"maa2c": "mean over agents", "qmix": "sum over agents"}
+    alone = tables.markdown([team], [], "")
+    assert cells(alone, "qmix")[2] == "24.000"
+    assert "- Returns: sum over agents." in alone
+
+
+def test_steps_beyond_t_max_are_told(group):
+    beyond, asked = group({MEAN_FIELD: 0.1}, t_max=80), group({MEAN_FIELD: 0.1}, algorithm="ippo", t_max=200)
+    text = tables.markdown([beyond, asked], [], "")
+    assert "whole batch of episodes, at or beyond t_max: mf_pmd on a_sis played 200 of 80 steps." in text
+    assert "beyond t_max" not in tables.markdown([asked], [], "")
+
+
 def test_the_uniform_policy_is_told(group):
     text = tables.markdown([group({MEAN_FIELD: 0.1, tables.UNIFORM: 1.4952})], [], "")
     assert "uniform policy's mean-field exploitability is 1.495." in text
