@@ -107,3 +107,18 @@ def test_wall_times_of_one_size_have_an_axis_from_zero(groups, tmp_path, figure,
     apart = [tables.Group("a_sis", name, read_runs(tmp_path / name), 1) for name in ("a", "b")]
     plots.draw(apart, tmp_path)
     assert {axes.get_xscale() for axes in figure["wall_time.png"].axes} == {"log"}
+
+
+def test_returns_of_two_kinds_refer_to_the_table(tmp_path, write_run, read_runs, figure):
+    made = []
+    for algorithm, common in (("maa2c", False), ("qmix", True)):
+        metrics = {"test_return_mean": [1.0, 2.0, 3.0]}
+        root = tmp_path / algorithm
+        write_run(root, algorithm=algorithm, runner="episode", common_reward=common, metrics=metrics)
+        made.append(tables.Group("a_sis", algorithm, read_runs(root), 1))
+    plots.draw(made, tmp_path)
+    both = "mean over agents or sum over agents (table.md says which)"
+    assert both in figure["curves.png"].axes[0].get_ylabel()
+    assert both in figure["return.png"].axes[0].get_xlabel()
+    plots.draw(made[:1], tmp_path)
+    assert "table.md" not in figure["curves.png"].axes[0].get_ylabel()
