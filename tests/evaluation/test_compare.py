@@ -16,7 +16,7 @@ from mf_pmd.evaluation import compare, report, results, verbs
 GAMES = {"a_sis": {"t_max": 205, "test_nepisode": 8}, "a_rps": {"t_max": 100, "test_nepisode": 8}}
 TRAINER = """
 import json, pathlib, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits its being ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 words = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:] if "=" in word)
 seed, game, name = int(words["seed"]), words["env-config"], words["config"]
 print("trainer", name, game, seed)
