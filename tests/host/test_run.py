@@ -369,6 +369,8 @@ def test_a_drawn_seed_is_recorded(toy_config):
 @pytest.mark.slow
 def test_ippo_learns_the_toy(toy_config):
     result = run.train(toy_config("t_max=6000", "lr=0.003", "test_interval=1000"))
-    values = read(result.results_dir / "metrics.json")["test_return_mean"]["values"]
-    assert values[0] < 3.6  # half of the buttons are right by chance
-    assert values[-1] > 4.6  # of 5.0 at best, on average over early ends
+    metrics = read(result.results_dir / "metrics.json")
+    returns, lengths = (metrics[f"test_{key}_mean"]["values"] for key in ("return", "ep_length"))
+    # a step pays 1 at best, and episodes end early by chance, which 20 of them do not average out
+    assert returns[0] / lengths[0] < 0.72  # half of the buttons are right by chance
+    assert returns[-1] / lengths[-1] > 0.95
