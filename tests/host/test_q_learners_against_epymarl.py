@@ -12,7 +12,8 @@ variant = eval(sys.argv[2])
 early = variant.pop("early", False)
 own = dict(
     state_shape=S, learner="q_learner", agent_output_type="q", mixer=None, action_selector="epsilon_greedy",
-    epsilon_start=1.0, epsilon_finish=0.05, epsilon_anneal_time=10, evaluation_epsilon=0.0, use_rnn=False, epochs=1,
+    epsilon_start=1.0, epsilon_finish=0.05, epsilon_anneal_time=10, evaluation_epsilon=0.0,
+    use_rnn=False, epochs=1,
     reward_scalarisation="sum", double_q=True, mixing_embed_dim=8, hypernet_layers=2, hypernet_embed=16,
 )
 args = SimpleNamespace(**{**SETTINGS, **own, **variant})
