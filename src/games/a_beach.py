@@ -65,6 +65,7 @@ class ABeach(PopulationGame):
             lipschitz_transition=0.0,
             lipschitz_reward=c3 / 2,
             lipschitz_population=1.0,
+            monotone=True,
         )
         super().__init__(
             n_agents=n_agents,

@@ -49,6 +49,7 @@ class ARPS(PopulationGame):
             lipschitz_transition=0.0,
             lipschitz_reward=0.5 / (1 + eps),
             lipschitz_population=1.0,
+            monotone=False,
         )
         super().__init__(
             n_agents=n_agents,

@@ -61,6 +61,7 @@ class ASIS(PopulationGame):
             lipschitz_transition=INFECTION,
             lipschitz_reward=0.0,
             lipschitz_population=2 * INFECTION,
+            monotone=False,
         )
         super().__init__(
             n_agents=n_agents,

@@ -24,6 +24,8 @@ class SymmetryConstants(NamedTuple):
         lipschitz_transition: L_P of the induced transition law in mu.
         lipschitz_reward: L_R of the induced reward in mu.
         lipschitz_population: L_pop of the update mu_h -> mu_{h+1}.
+        monotone: whether the game is monotone extendable: its induced P does not depend on mu, and
+            sum_{s,a} (R(s, a, mu) - R(s, a, mu')) (mu - mu')(s, a) <= 0; None where it is not known.
     """
 
     alpha: float
@@ -31,6 +33,7 @@ class SymmetryConstants(NamedTuple):
     lipschitz_transition: float
     lipschitz_reward: float
     lipschitz_population: float
+    monotone: bool | None = None
 
 
 class Step(NamedTuple):

@@ -300,7 +300,8 @@ def declaring(field, value):
 
 
 for constant, value in Sound.declared._asdict().items():
-    breaks("constants", f"{constant} = ")(declaring(constant, 0.5 * value))
+    if constant != "monotone":
+        breaks("constants", f"{constant} = ")(declaring(constant, 0.5 * value))
 
 
 @pytest.mark.parametrize("key", sorted(games.REGISTRY))
