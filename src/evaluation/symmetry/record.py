@@ -1,0 +1,51 @@
+"""What is said of the symmetry of a game: numbers that carry what kind of number they are."""
+
+from typing import NamedTuple
+
+EXACT, LOWER, UPPER, ESTIMATE = "exact", "lower bound", "upper bound", "estimate"
+
+
+class Constant(NamedTuple):
+    """Attributes:
+    value: the number.
+    kind: ``exact`` | ``lower bound`` | ``upper bound`` | ``estimate``.
+    where: the agent or type, cell and population at which it was seen; empty where that says nothing.
+    """
+
+    value: float
+    kind: str
+    where: str = ""
+
+
+class Symmetry(NamedTuple):
+    """The constants of a game (Yardim & He 2025, Def. 6), all in l1 norms, by one method.
+
+    Attributes:
+        method: ``closed form`` | ``enumeration`` | ``sampled kernels``.
+        alpha: largest l1 distance of an agent's transition law from the induced one, 0 .. 2.
+        beta: largest distance of an agent's reward from the induced one, 0 .. 1.
+        lipschitz_transition: L_P.
+        lipschitz_reward: L_R.
+        lipschitz_population: L_pop.
+        monotone: whether the game is monotone extendable; None where that could not be told.
+        monotone_note: how that is known.
+        looked_at: the populations, agents and cells that the numbers are maxima over.
+    """
+
+    method: str
+    alpha: Constant
+    beta: Constant
+    lipschitz_transition: Constant
+    lipschitz_reward: Constant
+    lipschitz_population: Constant
+    monotone: bool | None
+    monotone_note: str
+    looked_at: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether all five constants are exact, as a certificate needs them."""
+        return all(getattr(self, name).kind == EXACT for name in CONSTANTS)
+
+
+CONSTANTS = ("alpha", "beta", "lipschitz_transition", "lipschitz_reward", "lipschitz_population")
