@@ -1,0 +1,150 @@
+"""How far a policy is from an equilibrium: in the mean field, among N players, and at most by theory."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.exploitability import mean_field_exploitability
+from ..functional.mean_field import Policy, uniform_policy
+from ..games import PopulationGame
+from ..runners.deviations import FEWEST_EPISODES, DeviationScore, Gains, scores_of
+from ..runners.played_deviations import Deviators, draw_deviators, played_scores
+from ..runners.seeding import isolated_randomness
+from .checkpoint import LearntPolicy
+from .playing import Choose, play, private, shared
+
+AGENT_STEPS_AT_ONCE = 2**21  # agents of all episodes that are played side by side
+
+
+class Judgement(NamedTuple):
+    """Exploitabilities of one policy in one game, in reward units summed over the horizon.
+
+    Attributes:
+        mean_field: E(pi) in the induced game (Yardim & He 2025, Def. 5), exact; of agents with tables of
+            their own, that of their mean policy.
+        uniform: the same of the uniform policy, the yardstick of the game.
+        n_player: ``exploitability_mean`` and ``_max``, each with ``_lower``, ``_upper``, ``_played`` and
+            ``_played_lower``, and ``exploitability_too_weak``, as the population runner logs them.
+        returns: mean over agents and episodes of the return.
+        n_episodes: that were played to measure them.
+    """
+
+    mean_field: float
+    uniform: float
+    n_player: dict[str, float]
+    returns: float
+    n_episodes: int
+
+
+def judge(game: PopulationGame, policy: LearntPolicy, *, n_episodes: int, seed: int) -> Judgement:
+    """Score a policy in the mean field, exactly, and among N players, by frozen flows and played deviations.
+
+    Args:
+        game: with tables, of the policy's sizes.
+        policy: what all agents play; its private tables, where it has some.
+        n_episodes: half of them fit the deviations; as many again, three times, play them.
+        seed: of all random streams.
+
+    Raises:
+        UserError: a game without tables, sizes that differ, or too few episodes.
+    """
+    require_same_sizes(game, policy)
+    if n_episodes < FEWEST_EPISODES:
+        raise UserError(f"--episodes={n_episodes}: at least {FEWEST_EPISODES} are needed")
+    model = game.mean_field_model()
+    uniform = mean_field_exploitability(model, uniform_policy(game.n_states, game.n_actions)).item()
+    judge_n = _NPlayers(game, policy, n_episodes=n_episodes, seed=seed)
+    return Judgement(
+        mean_field=mean_field_exploitability(model, on_device(policy, game)).item(),
+        uniform=uniform,
+        n_player=judge_n.scores(),
+        returns=judge_n.mean_return,
+        n_episodes=n_episodes,
+    )
+
+
+def require_same_sizes(game: PopulationGame, policy: LearntPolicy) -> None:
+    """Refuse a policy that is not of this game.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    own = None if policy.private_tables is None else len(policy.private_tables)
+    for name, learnt, here in (
+        ("steps", policy.horizon, game.horizon),
+        ("local states", policy.n_states, game.n_states),
+        ("actions", policy.n_actions, game.n_actions),
+        ("agents with tables of their own", own or game.n_agents, game.n_agents),
+    ):
+        if learnt != here:
+            raise UserError(f"the policy was learnt with {learnt} {name}, this game has {here}")
+
+
+def on_device(policy: LearntPolicy, game: PopulationGame) -> Policy:
+    """The policy with its rows where the game lives."""
+    return lambda h, nu: policy(h, nu.cpu()).to(game.device)
+
+
+class _NPlayers:
+    """Plays the episodes of a judgement and scores them."""
+
+    def __init__(self, game: PopulationGame, policy: LearntPolicy, *, n_episodes: int, seed: int) -> None:
+        self.game, self.seed = game, seed
+        self.individual = policy.private_tables is not None
+        if policy.private_tables is not None:
+            self.choose = private(policy.private_tables.to(game.device))
+        else:
+            self.choose = shared(on_device(policy, game), game, reads_population=policy.table is None)
+        at_once = max(1, min(n_episodes, AGENT_STEPS_AT_ONCE // game.n_agents))
+        episodes = torch.arange(n_episodes).split(at_once)
+        self.batches = [len(part) for part in episodes]
+        self.n_episodes = n_episodes
+        self.mean_return = float("nan")
+
+    @torch.no_grad()
+    def scores(self) -> dict[str, float]:
+        """The bracket, and what its deviations are worth when they are played."""
+        score = DeviationScore(self.game, individual=self.individual, n_episodes=self.n_episodes)
+        total = 0.0
+        for k, batch_size in enumerate(self.batches):
+            with isolated_randomness(self.game, (self.seed, k)):
+                returns = self._returns(self.choose, batch_size, score.add_actions)
+            score.add_returns(returns)
+            total += returns.sum().item()
+        self.mean_return = total / (self.n_episodes * self.game.n_agents)
+        gains = score.gains()
+        verdict = score.verdict(gains)
+        return scores_of(verdict) | played_scores(self._played(score, gains, verdict.worst))
+
+    def _returns(
+        self, choose: Choose, batch_size: int, watch: Callable[[int, Tensor, Tensor], object] | None = None
+    ) -> Tensor:
+        """Everyone's returns in some episodes, [B, N] float64."""
+        returns = torch.zeros(batch_size, self.game.n_agents, dtype=torch.float64, device=self.game.device)
+        for step in play(self.game, choose, batch_size=batch_size):
+            if watch is not None:
+                watch(step.h, step.states, step.actions)
+            returns += step.rewards
+        return returns
+
+    def _played(self, score: DeviationScore, gains: Gains, worst: int) -> dict[str, Tensor]:
+        """Returns of deviators less their returns without deviating, same streams, [episodes] each."""
+        units = {"mean": None, "max": worst}
+        differences: dict[str, list[Tensor]] = {name: [] for name in units}
+        for k, batch_size in enumerate(self.batches):
+            key = (self.seed, len(self.batches) + k)  # none of the episodes that fitted
+            with isolated_randomness(self.game, key):
+                without = self._returns(self.choose, batch_size)
+            for name, unit in units.items():
+                with isolated_randomness(self.game, (*key, 1)):
+                    who = draw_deviators(score.played, gains, batch_size=batch_size, unit=unit)
+                with isolated_randomness(self.game, key):
+                    returns = self._returns(self._deviating(who), batch_size)
+                differences[name].append(who.own(returns) - who.own(without))
+        return {name: torch.cat(parts) for name, parts in differences.items()}
+
+    def _deviating(self, who: Deviators) -> Choose:
+        return lambda h, states: who.replace(h, states, self.choose(h, states))
