@@ -238,11 +238,9 @@ def _names(kind: str, listed: str) -> list[str]:
 
 def _environment(name: str) -> dict[str, Any]:
     """The settings of an environment's yaml, over the defaults."""
-    from .host.utils.config import HOST_CONFIG, find_yaml
-    from .host.utils.yaml_files import read_settings
+    from .host.utils.config import load_environment
 
-    default = read_settings(HOST_CONFIG / "default.yaml", "default.yaml")
-    return default.values | read_settings(find_yaml("envs", name, CONFIG_ROOTS), name).values
+    return load_environment(name, [], CONFIG_ROOTS)
 
 
 def _settings(words: Sequence[str]) -> list[str]:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mf_pmd.errors import UserError
-from mf_pmd.host.utils.config import HOST_CONFIG, catalogue, load_config, load_settings, render
+from mf_pmd.host.utils.config import (
+    HOST_CONFIG,
+    catalogue,
+    load_config,
+    load_environment,
+    load_settings,
+    render,
+)
 from mf_pmd.host.utils.values import parse_value
 from mf_pmd.host.utils.yaml_files import parse_yaml, read_settings
 
@@ -33,6 +40,15 @@ def test_the_algorithm_wins_over_the_environment(tmp_path):
     (tmp_path / "algs").mkdir()
     (tmp_path / "algs" / "mine.yaml").write_text("t_max: 7  # environment steps\n")
     assert load_config("mine", TOY, [], [tmp_path, *ROOTS])["t_max"] == 7
+
+
+def test_an_environment_without_an_algorithm():
+    values = load_environment(TOY, ["t_max=30", "env_args.n_agents=4"], ROOTS)
+    assert (values["t_max"], values["env_args"]["n_agents"], values["env_args"]["key"]) == (30, 4, "toy")
+    assert values["optim_alpha"] == 0.99
+    assert "entropy_coef" not in values  # of algorithms
+    with pytest.raises(UserError, match="env-config is missing"):
+        load_environment(None, [], ROOTS)
 
 
 @pytest.mark.parametrize("name", [TOY, TOY.removesuffix(".yaml")])

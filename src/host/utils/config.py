@@ -76,8 +76,22 @@ def load_settings(alg: str | None, env: str | None, words: Sequence[str], roots:
         UserError: an unknown algorithm, environment, key or value.
     """
     alg_path, env_path = find_yaml("algs", alg, roots), find_yaml("envs", env, roots)
+    return _merged((("envs", env_path), ("algs", alg_path)), words)
+
+
+def load_environment(env: str | None, words: Sequence[str], roots: Sequence[Path]) -> dict[str, Any]:
+    """The settings of an environment without an algorithm: ``default.yaml``, its yaml and the words.
+
+    Raises:
+        UserError: an unknown environment, key or value.
+    """
+    return _merged((("envs", find_yaml("envs", env, roots)),), words).values
+
+
+def _merged(layers: Iterable[tuple[str, Path]], words: Sequence[str]) -> Settings:
+    """``default.yaml``, the layers over it (folder and file), and the words over all."""
     settings = read_settings(HOST_CONFIG / "default.yaml", "default.yaml")
-    for kind, path in (("envs", env_path), ("algs", alg_path)):
+    for kind, path in layers:
         layer = read_settings(path, f"{kind}/{path.name}")
         _anchor(layer.values.get("env_args"), path)
         _merge(settings.values, layer.values)
