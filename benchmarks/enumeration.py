@@ -24,16 +24,20 @@ class JointGame:
         n_agents = game.n_agents
         self.states = torch.tensor(list(itertools.product(range(game.n_states), repeat=n_agents)))  # [X, N]
         self.actions = torch.tensor(list(itertools.product(range(game.n_actions), repeat=n_agents)))  # [Y, N]
-        laws, rewards = zip(*(self._agent_tables(i) for i in range(n_agents)), strict=True)
-        self.rewards = torch.stack(rewards)  # [N, X, Y]
+        self.start = game.initial_law[self.states].prod(1)  # [X]
+        written = [self._step_tables(h) for h in range(game.horizon if game.time_dependent else 1)]
+        self.transition, self.rewards = (torch.stack(tables) for tables in zip(*written, strict=True))
+
+    def _step_tables(self, h: int) -> tuple[Tensor, Tensor]:
+        """Law of the joint state [X, Y, X'] and rewards of all agents [N, X, Y] at step h."""
+        laws, rewards = zip(*(self._agent_tables(h, i) for i in range(self.game.n_agents)), strict=True)
         transition = torch.ones(len(self.states), len(self.actions), len(self.states), dtype=torch.float64)
         for i, law in enumerate(laws):
             transition *= law[..., self.states[:, i]]  # [X, Y, X']
-        self.transition = transition
-        self.start = game.initial_law[self.states].prod(1)  # [X]
+        return transition, torch.stack(rewards)
 
-    def _agent_tables(self, i: int) -> tuple[Tensor, Tensor]:
-        """Law [X, Y, S] and reward [X, Y] of agent i in every joint state and action."""
+    def _agent_tables(self, h: int, i: int) -> tuple[Tensor, Tensor]:
+        """Law [X, Y, S] and reward [X, Y] of agent i at step h in every joint state and action."""
         game = self.game
         cells = self.states[:, None] * game.n_actions + self.actions  # [X, Y, N]
         held = torch.nn.functional.one_hot(cells, game.n_states * game.n_actions).double()  # [X, Y, N, C]
@@ -42,8 +46,9 @@ class JointGame:
         )
         mu = met.unflatten(-1, (game.n_states, game.n_actions))
         u = game.personal[i].double()
-        law = game.transition_table(mu, u).expand(*mu.shape, game.n_states).flatten(-3, -2)  # [X, Y, C, S]
-        reward = game.reward_table(mu, u).expand(mu.shape).flatten(-2)  # [X, Y, C]
+        step = torch.tensor(h)
+        law = game.transition_at(step, mu, u).expand(*mu.shape, game.n_states).flatten(-3, -2)  # [X, Y, C, S]
+        reward = game.reward_at(step, mu, u).expand(mu.shape).flatten(-2)  # [X, Y, C]
         own = cells[..., i, None]
         here = own.unsqueeze(-1).expand(*own.shape, game.n_states)
         return law.gather(2, here).squeeze(2), reward.gather(-1, own).squeeze(-1)
@@ -55,8 +60,9 @@ class JointGame:
             chance = law[:, None]  # [X, 1]
             for i in range(self.game.n_agents):
                 chance = chance * profile[i, h][self.states[:, i]][:, self.actions[:, i]]  # [X, Y]
-            total += torch.einsum("xy,nxy->n", chance, self.rewards)
-            law = torch.einsum("xy,xyz->z", chance, self.transition)
+            k = min(h, len(self.rewards) - 1)  # one table may serve all steps
+            total += torch.einsum("xy,nxy->n", chance, self.rewards[k])
+            law = torch.einsum("xy,xyz->z", chance, self.transition[k])
         return total
 
     def exploitability(self, profile: Tensor, agent: int) -> float:

@@ -59,7 +59,7 @@ class PopulationEnv:
     def step(self, actions: object) -> tuple[list[np.ndarray], float | list[float], bool, bool, dict]:
         """Advance by one step; actions [N] -> observations, reward, terminated, truncated, info."""
         chosen = torch.as_tensor(np.asarray(actions), dtype=torch.long).reshape(1, self.n_agents)
-        states, rewards = self.game.step(self.states, chosen)
+        states, rewards = self.game.step_at(self.t, self.states, chosen)
         self.t += 1
         self._set_states(states)
         return self.get_obs(), self._reward(rewards[0].numpy()), self.t >= self.episode_limit, False, {}

@@ -18,14 +18,25 @@ class MeanFieldModel(NamedTuple):
     Attributes:
         initial_law: rho0 [S].
         horizon: H, in environment steps.
-        transition: mu [S, A] -> P(s' | s, a, mu) [S, A, S].
-        reward: mu [S, A] -> R(s, a, mu) [S, A], in [0, 1].
+        transition: mu [S, A] -> P(s' | s, a, mu) [S, A, S]; (mu, h) -> P_h where ``time_dependent``.
+        reward: mu [S, A] -> R(s, a, mu) [S, A], in [0, 1]; (mu, h) -> R_h where ``time_dependent``.
+        time_dependent: whether the tables differ from step to step. Whoever walks a model asks for
+            them by ``transition_at`` and ``reward_at``, and need not know.
     """
 
     initial_law: Tensor
     horizon: int
-    transition: Callable[[Tensor], Tensor]
-    reward: Callable[[Tensor], Tensor]
+    transition: Callable[..., Tensor]
+    reward: Callable[..., Tensor]
+    time_dependent: bool = False
+
+    def transition_at(self, h: int, mu: Tensor) -> Tensor:
+        """P_h(s' | s, a, mu) at step h: mu [S, A] -> [S, A, S]."""
+        return self.transition(mu, h) if self.time_dependent else self.transition(mu)
+
+    def reward_at(self, h: int, mu: Tensor) -> Tensor:
+        """R_h(s, a, mu) at step h: mu [S, A] -> [S, A]."""
+        return self.reward(mu, h) if self.time_dependent else self.reward(mu)
 
 
 class Flow(NamedTuple):
@@ -34,8 +45,8 @@ class Flow(NamedTuple):
     Attributes:
         mu: distribution over state-action pairs, [H, S, A].
         policy: the rows pi_h(a | s) that were played, [H, S, A].
-        transition: P(s' | s, a, mu_h), [H, S, A, S].
-        reward: R(s, a, mu_h), [H, S, A].
+        transition: P_h(s' | s, a, mu_h), [H, S, A, S].
+        reward: R_h(s, a, mu_h), [H, S, A].
     """
 
     mu: Tensor
@@ -57,7 +68,7 @@ def uniform_policy(n_states: int, n_actions: int) -> Policy:
 def mean_field_flow(model: MeanFieldModel, policy: Policy) -> Flow:
     """Population flow Lambda(pi) (Yardim & He 2025, Def. 4).
 
-    mu_0 = rho0 x pi_0,  mu_{h+1}(s', a') = sum_{s,a} mu_h(s, a) P(s' | s, a, mu_h) pi_{h+1}(a' | s').
+    mu_0 = rho0 x pi_0,  mu_{h+1}(s', a') = sum_{s,a} mu_h(s, a) P_h(s' | s, a, mu_h) pi_{h+1}(a' | s').
 
     Args:
         model: the game, S local states and A actions.
@@ -74,12 +85,12 @@ def mean_field_flow(model: MeanFieldModel, policy: Policy) -> Flow:
     for h in range(model.horizon):
         rows = require_policy(policy(h, nu).to(nu.dtype), name=f"the policy at step {h}")
         mu = nu.unsqueeze(-1) * rows  # [S, A]
-        transition = model.transition(mu)
-        steps.append((mu, rows, transition, model.reward(mu)))
+        transition = model.transition_at(h, mu)
+        steps.append((mu, rows, transition, model.reward_at(h, mu)))
         nu = torch.einsum("sa,sat->t", mu, transition)
     return Flow(*(torch.stack(parts) for parts in zip(*steps, strict=True)))
 
 
 def expected_return(flow: Flow) -> Tensor:
-    """V(Lambda(pi), pi) = sum_h <mu_h, R(., ., mu_h)>: a scalar in reward units summed over the horizon."""
+    """V(Lambda(pi), pi) = sum_h <mu_h, R_h(., ., mu_h)>: a scalar in reward units summed over the horizon."""
     return (flow.mu * flow.reward).sum()

@@ -57,10 +57,12 @@ class PopulationGame(ABC):
     A subclass sets the sizes and the constants through ``__init__`` and defines ``sample_step``
     (all agents at once) and, if it can, the two tables (a law for every cell), which must agree.
     Without tables a game can be played and learnt, not scored exactly. ``TableGame`` samples from
-    the tables by itself.
+    the tables by itself. Kernels that differ from step to step are declared by ``time_dependent``: the
+    tables then take ``steps`` and ``sample_step`` takes ``h`` as one more argument.
 
     Attributes:
         state_names: what to call the local states in pictures; empty where their number says it.
+        time_dependent: whether the kernels depend on the step h = 0 .. H - 1.
         personal: u [N] float32.
 
     Args:
@@ -82,6 +84,7 @@ class PopulationGame(ABC):
     """
 
     state_names: tuple[str, ...] = ()
+    time_dependent: bool = False
 
     def __init__(
         self,
@@ -131,14 +134,25 @@ class PopulationGame(ABC):
         thresholds = self.initial_law.cumsum(0)[:-1].float()
         return torch.bucketize(draws, thresholds, right=True)
 
-    def step(self, states: Tensor, actions: Tensor) -> Step:
+    def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
         """Advance all agents of all episodes by one environment step.
 
         Args:
             states: [B, N] int64.
             actions: [B, N] int64.
+            h: which step it is; matters where the kernels are ``time_dependent``.
         """
-        return self.sample_step(states, actions, self.state_distribution_met(states))
+        others = self.state_distribution_met(states)
+        if self.time_dependent:
+            return self.sample_step(states, actions, others, h)  # type: ignore[call-arg]
+        return self.sample_step(states, actions, others)
+
+    def step_at(self, h: int, states: Tensor, actions: Tensor) -> Step:
+        """``step`` for whoever plays a game without knowing whether it looks at the clock.
+
+        A ``step`` of an author's own need not take h where the kernels do not depend on it.
+        """
+        return self.step(states, actions, h) if self.time_dependent else self.step(states, actions)
 
     def state_distribution_met(self, states: Tensor) -> Tensor:
         """nu as an agent in each state meets it: [B, S, S] float32, row s for an agent at s.
@@ -175,8 +189,9 @@ class PopulationGame(ABC):
         return MeanFieldModel(
             initial_law=self.initial_law,
             horizon=self.horizon,
-            transition=lambda mu: self.transition_table(mu, zero),
-            reward=lambda mu: self.reward_table(mu, zero),
+            transition=lambda mu, h=0: self.transition_at(self._step(h), mu, zero),
+            reward=lambda mu, h=0: self.reward_at(self._step(h), mu, zero),
+            time_dependent=self.time_dependent,
         )
 
     @abstractmethod
@@ -187,6 +202,8 @@ class PopulationGame(ABC):
             states: [B, N] int64.
             actions: [B, N] int64.
             others: ``state_distribution_met(states)``, [B, S, S].
+
+        A ``time_dependent`` game takes one argument more, ``h: int``.
         """
 
     def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
@@ -199,6 +216,9 @@ class PopulationGame(ABC):
         Returns:
             [..., S, A, S] in the dtype of mu; rows sum to 1.
 
+        A ``time_dependent`` game takes one argument more, ``steps``: h, int64, any shape that broadcasts
+        likewise.
+
         Raises:
             UserError: a game without tables.
         """
@@ -208,7 +228,22 @@ class PopulationGame(ABC):
         """R(s, a, mu, u) for every cell, in [0, 1]: [..., S, A]; arguments as ``transition_table``."""
         raise UserError(self._no_tables())
 
-    def tables_met(self, others: Tensor, personal: Tensor) -> tuple[Tensor, Tensor]:
+    def transition_at(self, steps: Tensor, mu: Tensor, personal: Tensor) -> Tensor:
+        """``transition_table`` for callers who need not know whether it takes the steps."""
+        if self.time_dependent:
+            return self.transition_table(mu, personal, steps)  # type: ignore[call-arg]
+        return self.transition_table(mu, personal)
+
+    def reward_at(self, steps: Tensor, mu: Tensor, personal: Tensor) -> Tensor:
+        """``reward_table`` likewise."""
+        if self.time_dependent:
+            return self.reward_table(mu, personal, steps)  # type: ignore[call-arg]
+        return self.reward_table(mu, personal)
+
+    def _step(self, h: int) -> Tensor:
+        return torch.tensor(h, device=self.device)
+
+    def tables_met(self, others: Tensor, personal: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Both tables for an agent that meets ``others`` from whichever cell it is in.
 
         With ``population="all"`` the law of a cell is that at ((N - 1) others + e_cell) / N, the agent
@@ -216,15 +251,15 @@ class PopulationGame(ABC):
 
         Args:
             others: distribution of the other agents over S x A, [..., S, A].
-            personal: u, as for ``transition_table``.
+            personal, steps: u and h, as for ``transition_table``.
 
         Returns:
             [..., S, A, S] and [..., S, A], all batch dimensions written out.
         """
-        batch = torch.broadcast_shapes(others.shape[:-2], personal.shape)
+        batch = torch.broadcast_shapes(others.shape[:-2], personal.shape, steps.shape)
         cells = (self.n_states, self.n_actions)
         if self.population == "others":
-            law, reward = self.transition_table(others, personal), self.reward_table(others, personal)
+            law, reward = self.transition_at(steps, others, personal), self.reward_at(steps, others, personal)
             return law.expand(*batch, *cells, self.n_states), reward.expand(*batch, *cells)
         law = others.new_empty(*batch, *cells, self.n_states)
         reward = others.new_empty(*batch, *cells)
@@ -232,8 +267,8 @@ class PopulationGame(ABC):
             for a in range(self.n_actions):
                 mu = others * ((self.n_agents - 1) / self.n_agents)
                 mu[..., s, a] += 1 / self.n_agents
-                law[..., s, a, :] = self.transition_table(mu, personal)[..., s, a, :]
-                reward[..., s, a] = self.reward_table(mu, personal)[..., s, a]
+                law[..., s, a, :] = self.transition_at(steps, mu, personal)[..., s, a, :]
+                reward[..., s, a] = self.reward_at(steps, mu, personal)[..., s, a]
         return law, reward
 
     def _no_tables(self) -> str:

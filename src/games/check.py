@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+
 from ..errors import UserError
 from .base import PopulationGame
 from .checking.conduct import check_batch, check_global_randomness, check_inputs, check_memory, check_seed
@@ -11,6 +13,8 @@ from .checking.constants import check_constants
 from .checking.laws import check_initial_law, check_laws, check_others, check_rewards
 from .checking.sizes import check_device, check_outputs, check_personal, check_sizes, check_tables
 from .checking.subject import NotApplicable, Subject, Wrong
+
+MOST_STEPS = 6  # of a game whose kernels depend on the step
 
 FIRST: dict[str, Callable[[Subject], str]] = {
     "sizes": check_sizes,
@@ -86,7 +90,8 @@ def check_game(game: PopulationGame, *, draws: int = 50_000, level: float = 1e-6
     populations of several kinds, with rho^-i counted agent by agent here. Rewards must equal the table's to
     rounding. The rest is conduct: seeds, devices, memory, batches, inputs that stay as they are. An agent's
     own share of the population is 1 / N, so check a small N (5, say) beside the one you play.
-    The game is left as it was.
+    The game is left as it was. Of a ``time_dependent`` game every check is made at up to six steps, the first
+    and the last among them.
 
     Args:
         game: to be checked; one without tables is checked for what can be told without.
@@ -102,10 +107,23 @@ def check_game(game: PopulationGame, *, draws: int = 50_000, level: float = 1e-6
     before = game.generator.get_state()
     try:
         game.generator.manual_seed(seed)
-        findings = list(_findings(Subject(game, draws, level, seed)))
+        by_step = [list(_findings(Subject(game, draws, level, seed, h))) for h in steps_looked_at(game)]
     finally:
         game.generator.set_state(before)
-    return Report(name, tuple(findings))
+    return Report(name, tuple(_worst(found) for found in zip(*by_step, strict=True)))
+
+
+def steps_looked_at(game: PopulationGame) -> list[int]:
+    """Step 0 where the kernels are the same at all; else up to six, evenly from the first to the last."""
+    if not game.time_dependent:
+        return [0]
+    apart = torch.linspace(0, game.horizon - 1, min(MOST_STEPS, game.horizon))
+    return [int(h) for h in apart.round()]
+
+
+def _worst(found: tuple[Finding, ...]) -> Finding:
+    """Of one check's findings at several steps, the first that failed, else the last."""
+    return next((finding for finding in found if finding.passed is False), found[-1])
 
 
 def require_sound(game: PopulationGame, key: str) -> None:
@@ -117,8 +135,8 @@ def require_sound(game: PopulationGame, key: str) -> None:
         UserError: what is wrong, and where to look further.
     """
     before = game.generator.get_state()
-    subject = Subject(game, draws=0, level=0.0, seed=0)
-    findings = [_run(name, check, subject) for name, check in FIRST.items()]
+    subjects = [Subject(game, draws=0, level=0.0, seed=0, h=h) for h in steps_looked_at(game)]
+    findings = [_run(name, check, subject) for subject in subjects for name, check in FIRST.items()]
     game.generator.set_state(before)
     wrong = [f"{finding.check}: {finding.message}" for finding in findings if finding.passed is False]
     if wrong:
@@ -146,11 +164,12 @@ def _findings(subject: Subject) -> Iterator[Finding]:
 
 
 def _run(name: str, check: Callable[[Subject], str], subject: Subject) -> Finding:
+    where = f"at step {subject.h}: " if subject.game.time_dependent else ""
     try:
         return Finding(name, True, check(subject))
     except Wrong as wrong:
-        return Finding(name, False, str(wrong))
+        return Finding(name, False, where + str(wrong))
     except NotApplicable as reason:
         return Finding(name, None, str(reason))
     except Exception as error:  # whatever an author's code raises is a finding
-        return Finding(name, False, f"raised {type(error).__name__}: {error}")
+        return Finding(name, False, f"{where}raised {type(error).__name__}: {error}")

@@ -21,28 +21,29 @@ class TableGame(PopulationGame):
         See PopulationGame.
     """
 
-    def step(self, states: Tensor, actions: Tensor) -> Step:
-        """Advance all agents of all episodes by one environment step; [B, N] int64 each."""
+    def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
+        """Advance all agents of all episodes by environment step h; [B, N] int64 each."""
         cells = states * self.n_actions + actions
         n_cells = self.n_states * self.n_actions
         counts = count_values(cells, n_cells).double()
         met = self.distribution_met(counts).clamp(min=0.0)  # rows of empty cells are never looked up
         types, type_of = torch.unique(self.personal, return_inverse=True)  # [G], [N]
-        laws, rewards = self._rows(met, types.double())
+        laws, rewards = self._rows(met, types.double(), torch.tensor(h, device=met.device))
         rows = type_of * n_cells + cells  # [B, N]
         next_states = self._draw(laws.flatten(1, 2), rows)
         return Step(next_states, rewards.flatten(1, 2).gather(1, rows).float())
 
-    def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
+    def sample_step(self, states: Tensor, actions: Tensor, others: Tensor, h: int = 0) -> Step:
         """The same as ``step``; what ``others`` tells of the states is not enough here."""
-        return self.step(states, actions)
+        return self.step(states, actions, h)
 
-    def _rows(self, met: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
+    def _rows(self, met: Tensor, types: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         """The row of every own cell at what an agent there meets.
 
         Args:
             met: [B, C, C], a distribution over the C = S A cells for each own cell.
             types: distinct personal parameters [G].
+            step: h, a scalar.
 
         Returns:
             Laws [B, G, C, S] and rewards [B, G, C].
@@ -53,9 +54,9 @@ class TableGame(PopulationGame):
         for own in torch.arange(n_cells, device=met.device).split(at_once):
             mu = met[:, None, own].reshape(batch_size, 1, len(own), self.n_states, self.n_actions)
             batch = (batch_size, n_types, len(own))
-            law = self.transition_table(mu, types[:, None]).flatten(-3, -2)  # [..., C, S]
+            law = self.transition_at(step, mu, types[:, None]).flatten(-3, -2)  # [..., C, S]
             law = law.expand(*batch, n_cells, self.n_states)
-            reward = self.reward_table(mu, types[:, None]).flatten(-2).expand(*batch, n_cells)
+            reward = self.reward_at(step, mu, types[:, None]).flatten(-2).expand(*batch, n_cells)
             here = torch.arange(len(own), device=met.device)
             laws.append(law[:, :, here, own])
             rewards.append(reward[:, :, here, own])

@@ -195,7 +195,7 @@ class DeviationScore:
         else:
             cells = self.played.references()[part, :, column : column + 1]  # [B', H, 1]
             met = self.played.others(part, cells).unsqueeze(0)  # [1, B', 1, H, S, A]
-        return FrozenFlows(*self.game.tables_met(met, self._personal(members)))
+        return FrozenFlows(*self.game.tables_met(met, self._personal(members), self._steps()))
 
     def _moves(self, part: Tensor, members: Tensor, values: Tensor) -> Tensor:
         """``expected_moves`` of every cell at what an agent in that very cell met, [D, B', 1, H, C].
@@ -209,7 +209,9 @@ class DeviationScore:
         personal = self._personal(members)
         moves = values.new_empty(len(values), len(part), 1, self.game.horizon, n_cells)
         for own in range(n_cells):
-            law = self.game.tables_met(met[:, own : own + 1], personal)[0]  # [D, B', 1, H, S, A, S]
+            law = self.game.tables_met(met[:, own : own + 1], personal, self._steps())[
+                0
+            ]  # [D, B', 1, H, S, A, S]
             law = law.flatten(-3, -2)[..., own, :]  # [D, B', 1, H, S]
             ahead = torch.einsum("dbrhs,dhs->dbrh", law, values[:, 1:])
             moves[..., own] = ahead - values[:, None, None, :-1, own // self.game.n_actions]
@@ -217,6 +219,9 @@ class DeviationScore:
 
     def _personal(self, members: Tensor) -> Tensor:
         return self.game.personal[members[:, 0]].double()[:, None, None, None]  # [D, 1, 1, 1]
+
+    def _steps(self) -> Tensor:
+        return torch.arange(self.game.horizon, device=self.game.device)  # [H], the last batch axis of flows
 
     def _along_trajectories(self, part: Tensor, members: Tensor, moves: Tensor) -> Tensor:
         """Sums of moves [D, B', m or 1, H, C] along the members' own trajectories: [D, B', m]."""

@@ -197,7 +197,7 @@ class PopulationRunner:
                 actions = deviators.replace(t, states, actions)
             if score is not None:
                 score.add_actions(t, states, actions)
-            states, rewards = game.step(states, actions)
+            states, rewards = game.step_at(t, states, actions)
             returns += rewards
             self._record(batch, t, actions, rewards)
         return batch, returns

@@ -46,7 +46,7 @@ def score_of():
                 rows = profile[agents, h, states]  # [B, N, A]
                 actions = torch.multinomial(rows.reshape(-1, game.n_actions), 1).reshape(states.shape)
                 score.add_actions(h, states, actions)
-                states, rewards = game.step(states, actions)
+                states, rewards = game.step_at(h, states, actions)
                 returns += rewards
             score.add_returns(returns)
         return score

@@ -292,3 +292,34 @@ def test_policies_that_remember(make_game, individual):
     scores = score.scores()
     assert scores["exploitability_mean_lower"] <= truth <= scores["exploitability_mean_upper"]
     assert scores["exploitability_mean"] == pytest.approx(truth, abs=0.05)
+
+
+class Tides(games.TableGame):
+    """Swimming pays more from step to step, and is the less worth the more of the others swim."""
+
+    time_dependent = True
+
+    def __init__(self, **sizes):
+        super().__init__(n_states=2, n_actions=2, initial_law=torch.tensor([0.5, 0.5]), **sizes)
+
+    def transition_table(self, mu, personal, steps):
+        swum = 0.2 + 0.5 * mu[..., 1, :].sum(-1) * (1 - steps / self.horizon) + 0 * personal
+        law = torch.stack([1 - swum, swum], -1)[..., None, :].expand(*swum.shape, 2, 2)
+        return torch.stack([law, law.flip(-1)], -3)  # rows of state 1 are those of state 0, mirrored
+
+    def reward_table(self, mu, personal, steps):
+        swims = (steps + 1) / self.horizon * (1 - mu[..., 1].sum(-1)) + 0.2 * personal
+        reward = torch.stack([0.4 + 0 * swims, swims], -1).clamp(0, 1)
+        return reward.unsqueeze(-2).expand(*swims.shape, 2, 2)
+
+
+@pytest.mark.parametrize("own_flows", [True, False])
+@pytest.mark.parametrize("population", ["others", "all"])
+def test_kernels_that_depend_on_the_step(score_of, enumeration, monkeypatch, own_flows, population):
+    monkeypatch.setattr(played_cells, "OWN_FLOWS", 10**9 if own_flows else 0)
+    torch.manual_seed(0)
+    game = Tides(n_agents=4, horizon=2, population=population, seed=3)
+    profile = random_profile(game, 5, individual=False)
+    joint = enumeration.JointGame(game)
+    truth = torch.tensor([joint.exploitability(profile, i) for i in range(4)]).double()
+    assert_close_to_enumeration(score_of(game, profile, 2000), truth)

@@ -115,12 +115,13 @@ def check_inputs(subject: Subject) -> str:
     if type(game).step is PopulationGame.step:
         held["others"] = game.state_distribution_met(held["states"])
     kept = {name: value.clone() for name, value in held.items()}
-    game.step(held["states"], held["actions"])
+    game.step_at(subject.h, held["states"], held["actions"])
     if "others" in held:
-        game.sample_step(held["states"], held["actions"], held["others"])
+        clock = [subject.h] if game.time_dependent else []
+        game.sample_step(held["states"], held["actions"], held["others"], *clock)
     if game.has_tables:
-        game.transition_table(held["mu"], held["u"])
-        game.reward_table(held["mu"], held["u"])
+        game.transition_at(subject.steps, held["mu"], held["u"])
+        game.reward_at(subject.steps, held["mu"], held["u"])
     changed = [name for name, value in held.items() if not torch.equal(value, kept[name])]
     require(not changed, f"{', '.join(changed)} changed in place")
     return "stay as they are"

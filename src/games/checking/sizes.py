@@ -59,7 +59,7 @@ def _check_states(name: str, states: Tensor, batch_size: int, game: PopulationGa
 
 def check_device(subject: Subject) -> str:
     game, states = subject.game, subject.game.reset(1)
-    step = game.step(states, torch.zeros_like(states))
+    step = game.step_at(subject.h, states, torch.zeros_like(states))
     held = {
         "initial_law": game.initial_law,
         "personal": game.personal,
@@ -71,8 +71,8 @@ def check_device(subject: Subject) -> str:
         mu = game.initial_law.new_full((game.n_states, game.n_actions), 1 / subject.n_cells)
         zero = mu.new_zeros(())
         held |= {
-            "transition_table": game.transition_table(mu, zero),
-            "reward_table": game.reward_table(mu, zero),
+            "transition_table": game.transition_at(subject.steps, mu, zero),
+            "reward_table": game.reward_at(subject.steps, mu, zero),
         }
     for name, value in held.items():
         same = value.device.type == game.device.type
@@ -88,10 +88,10 @@ def check_tables(subject: Subject) -> str:
     cells = (game.n_states, game.n_actions)
     for u in [*subject.types.double(), torch.zeros((), dtype=torch.float64, device=game.device)]:
         for name, end, table in (
-            ("transition_table", (*cells, game.n_states), game.transition_table),
-            ("reward_table", cells, game.reward_table),
+            ("transition_table", (*cells, game.n_states), game.transition_at),
+            ("reward_table", cells, game.reward_at),
         ):
-            one, many = table(mu[0], u), table(mu, u)
+            one, many = table(subject.steps, mu[0], u), table(subject.steps, mu, u)
             require(one.shape == end, f"{name} has shape {list(one.shape)}, not {list(end)}")
             require(one.dtype == mu.dtype, f"{name} is {one.dtype} for a mu of {mu.dtype}")
             finite = bool(one.isfinite().all() & many.isfinite().all())  # first: NaN differs from itself
@@ -106,8 +106,23 @@ def check_tables(subject: Subject) -> str:
                 largest = many.max().item()
                 require(largest <= 1 + 1e-9, f"reward_table reaches {largest:g} at u = {u:g}, beyond 1")
     personal = subject.types[:1].double().expand(3, 1)
-    wide = game.transition_table(mu[:4], personal)
+    wide = game.transition_at(subject.steps, mu[:4], personal)
     wide = wide.expand(3, 4, *cells, game.n_states)  # raises where batch axes do not broadcast
-    alone = game.transition_table(mu[3], subject.types[0].double())
+    alone = game.transition_at(subject.steps, mu[3], subject.types[0].double())
     require((wide[2, 3] - alone).abs().max().item() < 1e-9, "mu and u do not broadcast")
+    if game.time_dependent:
+        _check_steps(subject, mu[:2])
     return "distributions, and rewards in [0, 1], at 12 populations"
+
+
+def _check_steps(subject: Subject, mu: Tensor) -> None:
+    """Tables of many steps at once, [2, 1] populations by [H'] steps, are those of each step alone."""
+    game, zero = subject.game, mu.new_zeros(())
+    steps = torch.arange(min(game.horizon, 6), device=mu.device) + max(0, subject.h - 5)
+    for name, table in (("transition_table", game.transition_at), ("reward_table", game.reward_at)):
+        many = table(steps, mu.unsqueeze(1), zero)
+        for k, h in enumerate(steps):
+            alone = table(h, mu, zero)
+            many_k = many.expand(2, len(steps), *alone.shape[1:])[:, k]  # raises where axes do not broadcast
+            error = (many_k - alone).abs().max().item()
+            require(error < 1e-9, f"{name} of many steps differs from that of step {h} alone by {error:.2g}")

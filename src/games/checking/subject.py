@@ -60,6 +60,7 @@ class Subject:
 
     Attributes:
         game, draws, level, seed: see `check_game`.
+        h: the step whose kernels are looked at.
         random: of the check's own choices, on the CPU.
     """
 
@@ -67,6 +68,7 @@ class Subject:
     draws: int
     level: float
     seed: int
+    h: int = 0
     random: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,8 +111,8 @@ class Subject:
         return torch.cat([cover, crowds, one]).to(game.device)
 
     def step(self, cells: Tensor) -> Step:
-        """One step of the game from joint cells [B, N]."""
-        return self.game.step(cells // self.game.n_actions, cells % self.game.n_actions)
+        """Step h of the game from joint cells [B, N]."""
+        return self.game.step_at(self.h, cells // self.game.n_actions, cells % self.game.n_actions)
 
     def random_cells(self, batch_size: int) -> Tensor:
         """Independent uniform cells, [B, N]."""
@@ -122,9 +124,9 @@ class Subject:
         game = self.game
         random_actions = torch.Generator().manual_seed(self.seed)
         states, rewards = [game.reset(2)], []
-        for _ in range(min(game.horizon, LONGEST_EPISODE)):
+        for h in range(min(game.horizon, LONGEST_EPISODE)):
             actions = torch.randint(game.n_actions, states[-1].shape, generator=random_actions)
-            step = game.step(states[-1], actions.to(game.device))
+            step = game.step_at(h, states[-1], actions.to(game.device))
             states.append(step.next_states)
             rewards.append(step.rewards)
         return torch.stack(states), torch.stack(rewards)
@@ -163,12 +165,17 @@ class Subject:
             mu = ((n - 1) * mu + torch.eye(self.n_cells).to(mu)) / n
         return self.rows_at(mu, personal.expand(self.n_cells), own)
 
+    @property
+    def steps(self) -> Tensor:
+        """h as the tables take it, a scalar."""
+        return torch.tensor(self.h, device=self.game.device)
+
     def tables(self, mu: Tensor, personal: Tensor) -> tuple[Tensor, Tensor]:
-        """Both tables at mu [K, C] for u [K]: [K, C, S] and [K, C]."""
+        """Both tables of step h at mu [K, C] for u [K]: [K, C, S] and [K, C]."""
         game, n = self.game, len(mu)
         shaped = mu.reshape(n, game.n_states, game.n_actions)
-        law = game.transition_table(shaped, personal)
-        reward = game.reward_table(shaped, personal)
+        law = game.transition_at(self.steps, shaped, personal)
+        reward = game.reward_at(self.steps, shaped, personal)
         cells = (game.n_states, game.n_actions)
         return (
             law.expand(n, *cells, game.n_states).reshape(n, self.n_cells, game.n_states),
