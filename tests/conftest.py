@@ -1,7 +1,11 @@
 """What the tests of all parts share: games by name, configurations, assembled pieces, laws."""
 
+import functools
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hypothesis
@@ -19,6 +23,7 @@ from mf_pmd.host.utils.logger import console_logger
 from mf_pmd.host.utils.random_states import seed_everything
 
 CONFIG = Path(cli.__file__).parent / "config"
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 hypothesis.settings.register_profile("mf_pmd", deadline=None, derandomize=True, max_examples=40)
 hypothesis.settings.load_profile("mf_pmd")
@@ -30,6 +35,24 @@ def one_thread() -> Iterator[None]:
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
     return
+
+
+@functools.cache
+def _benchmark(place: str) -> ModuleType:
+    name = "benchmarks_" + place.removesuffix(".py").replace("/", "_")
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def benchmark_module() -> Callable[[str], ModuleType]:
+    """A file of benchmarks/ as a module, such as ``enumeration.py``: known answers that tests share."""
+    return _benchmark
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,6 @@ def play(game: PopulationGame, choose: Choose, *, batch_size: int) -> Iterator[P
     states = game.reset(batch_size)
     for h in range(game.horizon):
         actions = choose(h, states)
-        next_states, rewards = game.step(states, actions)
+        next_states, rewards = game.step_at(h, states, actions)
         yield Played(h, states, actions, rewards, next_states)
         states = next_states
