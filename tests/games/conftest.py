@@ -1,13 +1,21 @@
 """The games once more, agent by agent in plain Python, from their definitions alone."""
 
+import importlib.util
 import itertools
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
+from mf_pmd.games import TableGame
 
 Kernel = Callable[[float, int, int, list[tuple[int, int]]], tuple[list[float], float]]
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 PAYOFF = [[0, -1, 2], [4, 0, -2], [-3, 6, 0]]
 
 
@@ -74,3 +82,53 @@ def lattice() -> Callable[[int, int, int], Iterator[torch.Tensor]]:
             yield (counts / n_others).reshape(n_states, n_actions)
 
     return points
+
+
+def load(place: str) -> ModuleType:
+    """A module of benchmarks/, under a name of its own."""
+    name = f"of_games_{Path(place).stem}"
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def enumeration() -> ModuleType:
+    return load("enumeration.py")
+
+
+@pytest.fixture(scope="session")
+def measured_steps() -> ModuleType:
+    return load("theory/measured_steps.py")
+
+
+class WrittenOut(TableGame):
+    """A game of two functions.
+
+    Args:
+        law: (mu [..., S, A], u [..., 1, 1]) -> P, broadcasts with [..., S, A, S].
+        reward: the same -> R, broadcasts with [..., S, A].
+        others: of PopulationGame.
+    """
+
+    def __init__(self, law: Callable[..., Tensor], reward: Callable[..., Tensor], **others: Any) -> None:
+        self._law, self._reward = law, reward
+        super().__init__(**others)
+
+    def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
+        u = personal[..., None, None]
+        shape = torch.broadcast_shapes(mu.shape, u.shape)
+        return self._law(mu, u).to(mu.dtype).expand(*shape, self.n_states)
+
+    def reward_table(self, mu: Tensor, personal: Tensor) -> Tensor:
+        u = personal[..., None, None]
+        return self._reward(mu, u).to(mu.dtype).expand(torch.broadcast_shapes(mu.shape, u.shape))
+
+
+@pytest.fixture(scope="session")
+def written_out() -> type[WrittenOut]:
+    return WrittenOut
