@@ -339,11 +339,10 @@ def on_coordinates(samples: Tensor, values: Tensor, coordinates: Tensor | list[i
     _require_finite(values, "values")
     points, heights = samples.double()[:, coordinates], values.double()
     within = ROUNDING * (points - points.mean(0)).norm(dim=-1).max()
-    blocks = points.split(max(1, AT_ONCE // len(points)))
-    first = torch.cat(
-        [(torch.cdist(block, points, compute_mode=EXACT) <= within).int().argmax(-1) for block in blocks]
-    )  # [m]
-    apart = (heights - heights[..., first, :]).norm(dim=-1).flatten(0, -2).amax(0)  # [m]
+    turns = _in_turn(len(points), len(points))
+    close = (torch.cdist(points[rows], points, compute_mode=EXACT) <= within for rows in turns)
+    first = torch.cat([block.int().argmax(-1) for block in close])  # [m]
+    apart = (_functions(heights) - _functions(heights)[:, first]).norm(dim=-1).amax(0)  # [m]
     worst = int(apart.argmax())
     if apart[worst] > ROUNDING * (1 + heights.abs().max()):
         raise NotAFunctionError(
