@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mf_pmd.functional.distributions import count_values
 from mf_pmd.functional.fictitious_play import deviator_density
-from mf_pmd.functional.mean_field import Flow, mean_field_flow, tabular_policy
+from mf_pmd.functional.mean_field import mean_field_flow, tabular_policy
 
 
 class Steps(NamedTuple):
@@ -33,12 +33,10 @@ class Steps(NamedTuple):
 
 class MeanFieldLaws(NamedTuple):
     """Attributes:
-    flow: Lambda(pi).
-    population: mu_h, [H, C].
+    population: mu_h of Lambda(pi), [H, C].
     deviator: law of one agent's (s, a) in that flow, [H, C].
     """
 
-    flow: Flow
     population: Tensor
     deviator: Tensor
 
@@ -48,12 +46,19 @@ def mean_field_laws(game: Any, policy: Tensor, deviation: Tensor) -> MeanFieldLa
     model = game.mean_field_model()
     flow = mean_field_flow(model, tabular_policy(policy))
     density = deviator_density(flow, deviation, model.initial_law)  # [H, S]
-    return MeanFieldLaws(flow, flow.mu.flatten(1), (density.unsqueeze(-1) * deviation).flatten(1))
+    return MeanFieldLaws(flow.mu.flatten(1), (density.unsqueeze(-1) * deviation).flatten(1))
 
 
-def value_in_flow(laws: MeanFieldLaws) -> float:
-    """V(Lambda(pi), pi') of the deviator."""
-    return (laws.deviator * laws.flow.reward.flatten(1)).sum().item()
+def values_in_flow(game: Any, policy: Tensor, deviations: Tensor) -> Tensor:
+    """V(Lambda(pi), pi') for K policies of one agent, [K, H, S, A]: [K] float64."""
+    flow = mean_field_flow(game.mean_field_model(), tabular_policy(policy))
+    density = game.initial_law.expand(len(deviations), -1)  # [K, S]
+    total = density.new_zeros(len(deviations))
+    for h in range(game.horizon):
+        law = density.unsqueeze(-1) * deviations[:, h]  # [K, S, A]
+        total = total + torch.einsum("ksa,sa->k", law, flow.reward[h])
+        density = torch.einsum("ksa,sat->kt", law, flow.transition[h])
+    return total
 
 
 def exact_steps(joint: Any, policy: Tensor, deviation: Tensor, *, agent: int) -> Steps:
@@ -137,7 +142,8 @@ def sampled_steps(game: Any, policy: Tensor, deviation: Tensor, *, n_episodes: i
     """The same for the first agent, from episodes of the game; actions come from torch's global generator.
 
     |q - m|_1 = max over signs v of v (q - m): signs from half of the episodes, the mean by the other half,
-    and the other way round, so that no noise is taken for a distance.
+    and the other way round, so that no noise is taken for a distance. If ``deviation`` is ``policy`` itself,
+    all agents of its type have its law and are counted.
 
     Args:
         game: of N agents.
@@ -146,6 +152,7 @@ def sampled_steps(game: Any, policy: Tensor, deviation: Tensor, *, n_episodes: i
     """
     laws = mean_field_laws(game, policy, deviation)
     n_cells = game.n_states * game.n_actions
+    alike = game.personal == game.personal[0] if torch.equal(policy, deviation) else slice(0, 1)
     found = []
     states = game.reset(n_episodes)
     for h in range(game.horizon):
@@ -155,17 +162,21 @@ def sampled_steps(game: Any, policy: Tensor, deviation: Tensor, *, n_episodes: i
         others = count_values(cells[:, 1:], n_cells) / (game.n_agents - 1)
         distances = (others - laws.population[h]).abs().sum(-1)  # [B]
         mean, error = distances.mean(), distances.std() / n_episodes**0.5
-        found.append((mean, error, *_distance_of_laws(cells[:, 0], laws.deviator[h])))
+        found.append((mean, error, *_distance_of_laws(cells[:, alike], laws.deviator[h])))
         states = game.step_at(h, states, actions).next_states
     return Steps(*(torch.stack(column).double() for column in zip(*found, strict=True)))
 
 
 def _distance_of_laws(drawn: Tensor, law: Tensor) -> tuple[Tensor, Tensor]:
-    """|q - m|_1 of draws [B] from q against m [C], not above it on average, and its standard error."""
+    """|q - m|_1 of draws [B, K] from q against m [C], not above it on average, and its standard error.
+
+    The K draws of a row may depend on one another.
+    """
     halves = drawn.chunk(2)
     estimates = []
     for fitted, held_out in (halves, halves[::-1]):
-        signs = torch.sign(count_values(fitted[None], len(law))[0] / len(fitted) - law)
-        values = signs[held_out] - signs @ law
+        signs = torch.sign(count_values(fitted.reshape(1, -1), len(law))[0] / fitted.numel() - law)
+        values = signs[held_out].mean(1) - signs @ law  # [B / 2]
         estimates.append(torch.stack([values.mean(), values.std() / len(held_out) ** 0.5]))
-    return tuple(torch.stack(estimates).mean(0))  # the mean of two errors is at least that of the mean
+    mean, error = torch.stack(estimates).mean(0)  # the mean of two errors is at least that of the mean
+    return mean, error

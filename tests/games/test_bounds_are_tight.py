@@ -146,7 +146,7 @@ def off_by(enumeration, measured_steps):
 
     def measure(game):
         pure = torch.eye(game.n_actions, dtype=torch.float64)[0].expand(game.horizon, game.n_states, -1)
-        value = measured_steps.value_in_flow(measured_steps.mean_field_laws(game, pure, pure))
+        value = measured_steps.values_in_flow(game, pure, pure[None]).item()
         return abs(enumeration.JointGame(game).returns(pure.repeat(game.n_agents, 1, 1, 1))[0].item() - value)
 
     return measure
