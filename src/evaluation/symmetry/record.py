@@ -42,10 +42,14 @@ class Symmetry(NamedTuple):
     monotone_note: str
     looked_at: str
 
+    def constants(self) -> dict[str, Constant]:
+        """The five constants by name."""
+        return {name: getattr(self, name) for name in CONSTANTS}
+
     @property
     def exact(self) -> bool:
         """Whether all five constants are exact, as a certificate needs them."""
-        return all(getattr(self, name).kind == EXACT for name in CONSTANTS)
+        return all(constant.kind == EXACT for constant in self.constants().values())
 
 
 CONSTANTS = ("alpha", "beta", "lipschitz_transition", "lipschitz_reward", "lipschitz_population")
