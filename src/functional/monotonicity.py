@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .population_slopes import affine_gap
 
+WRITTEN = 6  # entries of a population that are told
 TOLERANCE = 1e-9  # of sums of products of probabilities and rewards
 
 
@@ -20,24 +21,28 @@ class Monotonicity(NamedTuple):
     note: str
 
 
-def monotonicity(populations: Tensor, laws: Tensor, rewards: Tensor) -> Monotonicity:
+def monotonicity(
+    populations: Tensor, laws: Tensor, rewards: Tensor, *, with_corners: bool = True
+) -> Monotonicity:
     """Whether P is free of mu and sum_c (R(c, mu) - R(c, mu')) (mu - mu')(c) <= 0 (Yardim & He 2025).
 
     A violation is certain. Its absence is told by the form v^T R v on changes v that sum to 0, where R is
     affine in mu; otherwise it is not told. That P is free of mu and R affine is seen at these populations.
 
     Args:
-        populations: mu, [Q, d] float64; the d corners e_j are the first d of them, in order.
+        populations: mu, [Q, d] float64.
         laws: P at each, [Q, d, S].
         rewards: R at each, [Q, d].
+        with_corners: whether the d corners e_j are the first d of them, in order; without them a game is
+            never called monotone.
     """
-    n_cells = populations.shape[1]
+    corners = rewards[: populations.shape[1]]
     moved = (laws - laws[:1]).abs().sum(-1).max().item()
     if moved > TOLERANCE:
         return Monotonicity(False, f"P depends on mu, a law moves by {moved:.3g}")
     seen = f"at {len(populations)} populations P is free of mu"
-    if affine_gap(rewards, populations, rewards[:n_cells]).item() <= TOLERANCE:
-        steepest, direction = largest_on_changes(rewards[:n_cells])
+    if with_corners and affine_gap(rewards, populations, corners).item() <= TOLERANCE:
+        steepest, direction = largest_on_changes(corners)
         form = f"{seen} and R affine in it, v R v is at most"
         if steepest <= TOLERANCE:
             return Monotonicity(True, f"{form} 0")
@@ -46,7 +51,7 @@ def monotonicity(populations: Tensor, laws: Tensor, rewards: Tensor) -> Monotoni
     if worst > TOLERANCE:
         pair = f"mu = {_written(populations[first])} and mu' = {_written(populations[second])}"
         return Monotonicity(False, f"sum (R(mu) - R(mu')) (mu - mu') is {worst:.3g} at {pair}")
-    return Monotonicity(None, f"{seen}, and no pair of them violates it; R is not affine in mu")
+    return Monotonicity(None, f"{seen}, and no pair of them violates it, which leaves it open")
 
 
 def largest_on_changes(corner_rewards: Tensor) -> tuple[float, Tensor]:
@@ -81,4 +86,7 @@ def largest_gain(populations: Tensor, rewards: Tensor) -> tuple[float, int, int]
 
 
 def _written(vector: Tensor) -> str:
-    return "(" + ", ".join(f"{x:.3g}" for x in vector.tolist()) + ")"
+    """Its largest entries, by cell."""
+    cells = vector.abs().topk(min(WRITTEN, len(vector))).indices.sort().values.tolist()
+    told = ", ".join(f"{vector[c].item():.3g} at {c}" for c in cells if vector[c] != 0)
+    return f"({told}{', ...' if len(vector) > WRITTEN else ''})"

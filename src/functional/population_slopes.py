@@ -29,13 +29,15 @@ def lattice_slopes(values: Tensor, *, n_agents: int, n_cells: int) -> Tensor:
     base = lattice(n_agents - 1, n_cells)
     moved = base.unsqueeze(1) + torch.eye(n_cells, dtype=torch.long)
     neighbours = lattice_index(moved).to(values.device)  # [K', d]
-    n_functions = values.shape[1]
-    at_once = max(1, ENTRIES_AT_ONCE // (n_functions * n_cells * max(n_cells, values.shape[2])))
-    steepest = values.new_zeros(n_functions)
-    for part in neighbours.split(at_once):
-        there = values[part].transpose(1, 2)  # [k, F, d, V]
-        steepest = torch.maximum(steepest, torch.cdist(there, there, p=1.0).amax((0, 2, 3)))
-    return steepest * (n_agents / 2)
+    entries = n_cells * max(n_cells, values.shape[2])
+    steepest = []
+    for some in values.split(max(1, ENTRIES_AT_ONCE // entries), 1):
+        most = values.new_zeros(some.shape[1])
+        for part in neighbours.split(max(1, ENTRIES_AT_ONCE // (entries * some.shape[1]))):
+            there = some[part].transpose(1, 2)  # [k, F, d, V]
+            most = torch.maximum(most, torch.cdist(there, there, p=1.0).amax((0, 2, 3)))
+        steepest.append(most)
+    return torch.cat(steepest) * (n_agents / 2)
 
 
 def population_update(laws: Tensor, populations: Tensor) -> Tensor:

@@ -1,16 +1,22 @@
-"""The declared alpha, beta and Lipschitz constants against sampled distances and slopes."""
+"""The declared alpha, beta, Lipschitz constants and monotonicity against sampled populations."""
 
 import torch
-from torch import Tensor
 
-from .subject import NotApplicable, Subject, distributions, need_tables, require
+from ...functional.monotonicity import Monotonicity, monotonicity
+from ...functional.populations import round_to_lattice
+from ..sampled_kernels import distances, slopes_around
+from .subject import ENTRIES_AT_ONCE, NotApplicable, Subject, distributions, need_tables, require
 
 SLACK = 1e-6  # of constants written in float32
 DIRECTIONS = 200  # pairs of cells between which mass is moved to measure a Lipschitz constant
+NAMES = ("alpha", "beta", "lipschitz_transition", "lipschitz_reward", "lipschitz_population")
 
 
 def check_constants(subject: Subject) -> str:
-    """Sampled distances and slopes stay below alpha, beta and the Lipschitz constants."""
+    """Sampled distances and slopes stay below alpha, beta and the Lipschitz constants.
+
+    A game that declares itself monotone is looked over for a violation; one that says nothing is not.
+    """
     game = subject.game
     need_tables(game)
     seen = _sampled_constants(subject)
@@ -23,53 +29,46 @@ def check_constants(subject: Subject) -> str:
         for name, value in seen.items()
         if value > declared[name] + SLACK
     ]
+    if game.constants.monotone:
+        found = _sampled_monotonicity(subject)
+        if found.monotone is False:
+            beyond.append(f"monotone = True, but {found.note}")
     require(not beyond, "; ".join(beyond))
     return ", ".join(f"{name} {value:.3g} <= {declared[name]:.3g}" for name, value in seen.items())
 
 
 def _sampled_constants(subject: Subject) -> dict[str, float]:
-    """The largest alpha, beta, L_P, L_R and L_pop seen at sampled populations."""
-    zero = subject.game.initial_law.new_zeros(())
-    populations = distributions(subject, 12)
-    alpha = beta = 0.0
-    for mu in populations:
-        law, reward = (table[0] for table in subject.tables(mu.unsqueeze(0), zero.unsqueeze(0)))
-        for u in subject.types.double():
-            own_law, own_reward = subject.met_rows(mu, u)
-            alpha = max(alpha, (own_law - law).abs().sum(-1).max().item())
-            beta = max(beta, (own_reward - reward).abs().max().item())
-    slopes = [0.0, 0.0, 0.0]
-    for mu in populations:
-        there = _neighbours(subject, mu)  # [D, C]
-        both = torch.cat([mu.unsqueeze(0), there])
-        law, reward = subject.tables(both, mu.new_zeros(len(both)))  # [D + 1, C, S], [D + 1, C]
-        distance = (there - mu).abs().sum(1)
-        moved = torch.einsum("dc,dcs->ds", both, law)
-        differences = (
-            (law[1:] - law[0]).abs().sum(-1).max(1).values,
-            (reward[1:] - reward[0]).abs().max(1).values,
-            (moved[1:] - moved[0]).abs().sum(1),
-        )
-        slopes = [max(s, (d / distance).max().item()) for s, d in zip(slopes, differences, strict=True)]
-    names = ("alpha", "beta", "lipschitz_transition", "lipschitz_reward", "lipschitz_population")
-    return dict(zip(names, (alpha, beta, *slopes), strict=True))
+    """The largest alpha, beta, L_P, L_R and L_pop seen at sampled populations.
 
-
-def _neighbours(subject: Subject, mu: Tensor) -> Tensor:
-    """mu with half the mass of one cell moved to another, for many pairs of cells: [D, C].
-
-    Moves from cell to cell are the extreme points of the l1 ball of changes, so that a Lipschitz constant
-    is attained along them.
+    Distances are taken to the declared game of u = 0, at populations that the others can form; slopes
+    anywhere on the simplex.
     """
-    full = (mu > 1e-3).nonzero().squeeze(1).cpu()
-    pick = torch.randint(len(full), (DIRECTIONS,), generator=subject.random)
-    source = full[pick]
-    shift = torch.randint(1, subject.n_cells, (DIRECTIONS,), generator=subject.random)
-    target = (source + shift) % subject.n_cells
-    source, target = source.to(mu.device), target.to(mu.device)
-    there = mu.repeat(DIRECTIONS, 1)
-    rows = torch.arange(DIRECTIONS, device=mu.device)
-    mass = there[rows, source] / 2
-    there[rows, source] -= mass
-    there[rows, target] += mass
-    return there
+    game, model = subject.game, subject.game.mean_field_model()
+    populations = distributions(subject, 12)
+    counts = round_to_lattice(populations, game.n_agents - 1)
+    alpha, beta = distances(game, counts, subject.types, induced=model, h=subject.h)
+    slopes = [
+        slopes_around(
+            model,
+            mu,
+            (game.n_states, game.n_actions),
+            h=subject.h,
+            n_moves=DIRECTIONS,
+            share=0.5,
+            generator=subject.random,
+        )
+        for mu in populations
+    ]
+    steepest = torch.stack(slopes).amax(0).tolist()
+    return dict(zip(NAMES, [alpha.max().item(), beta.max().item(), *steepest], strict=True))
+
+
+def _sampled_monotonicity(subject: Subject) -> Monotonicity:
+    """Of the declared game of u = 0, at sampled populations and, where they are few, all corners."""
+    game = subject.game
+    populations = distributions(subject, 12)
+    few = subject.n_cells**2 * game.n_states <= ENTRIES_AT_ONCE
+    if few:
+        populations = torch.cat([torch.eye(subject.n_cells).to(populations), populations])
+    laws, rewards = subject.tables(populations, populations.new_zeros(len(populations)))
+    return monotonicity(populations, laws, rewards, with_corners=few)

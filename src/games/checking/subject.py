@@ -156,15 +156,6 @@ class Subject:
             rewards.append(reward[here, own[part]])
         return torch.cat(laws), torch.cat(rewards)
 
-    def met_rows(self, others: Tensor, personal: Tensor) -> tuple[Tensor, Tensor]:
-        """Every row of the tables at what an agent meets there if the others are mu [C]: [C, S] and [C]."""
-        own = torch.arange(self.n_cells, device=others.device)
-        mu = others.expand(self.n_cells, -1)
-        if self.game.population == "all":
-            n = self.game.n_agents
-            mu = ((n - 1) * mu + torch.eye(self.n_cells).to(mu)) / n
-        return self.rows_at(mu, personal.expand(self.n_cells), own)
-
     @property
     def steps(self) -> Tensor:
         """h as the tables take it, a scalar."""

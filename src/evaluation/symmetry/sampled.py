@@ -1,0 +1,149 @@
+"""The symmetry of a game whose kernels are called at some of the populations: lower bounds."""
+
+import torch
+from torch import Tensor
+
+from ...errors import UserError
+from ...functional.mean_field import MeanFieldModel
+from ...functional.populations import moves, round_to_lattice, spread_populations
+from ...games import PopulationGame
+from ...games.check import steps_looked_at
+from ...games.induced import induced_game
+from ...games.joint_kernels import JointKernels, without_tables
+from ...games.sampled_kernels import distances, slopes_around
+from .climb import climb
+from .monotonicity import monotonicity_at
+from .record import LOWER, Constant, Symmetry
+from .sampled_joint import sampled_joint_symmetry
+from .worst import worst_of
+
+MOST_TYPES = 64  # personal parameters looked at; of more, these many from the least to the largest
+PAIRS = 64  # of cells between which mass is moved, to see a slope
+NUMBERS_AT_ONCE = 2**22  # of the laws that one call makes
+
+
+def sampled_symmetry(
+    game: PopulationGame | JointKernels,
+    *,
+    n_populations: int = 100,
+    seed: int = 0,
+    induced: MeanFieldModel | None = None,
+) -> Symmetry:
+    """What is seen at sampled populations: no constant is smaller, and each is called a lower bound.
+
+    alpha and beta are looked for at points of the lattice of N - 1 others, slopes anywhere on the simplex:
+    corners, the even population and random faces, then uphill from the best of them, mass of one cell moved
+    to another at a time.
+
+    Args:
+        game: a population game with tables, or kernels that can be called (see ``sampled_joint_symmetry``).
+        n_populations: sampled, 3 at least.
+        seed: of the samples.
+        induced: the mean-field game that is meant, whose tables take populations [Q, S, A] at once; None
+            for ``induced_game(game)``.
+
+    Raises:
+        UserError: a game without tables, or too few populations.
+    """
+    if n_populations < 3:
+        raise UserError(f"n_populations={n_populations}: at least 3 are needed")
+    if isinstance(game, JointKernels):
+        return sampled_joint_symmetry(game, n_populations=n_populations, seed=seed)
+    if not game.has_tables:
+        raise UserError(without_tables(game))
+    model = induced_game(game) if induced is None else induced
+    return worst_of([_at_step(game, model, h, n_populations, seed) for h in steps_looked_at(game)])
+
+
+def _at_step(game: PopulationGame, model: MeanFieldModel, h: int, n_populations: int, seed: int) -> Symmetry:
+    generator = torch.Generator().manual_seed(seed)
+    n_cells = game.n_states * game.n_actions
+    populations = spread_populations(n_populations, n_cells, generator=generator).to(game.device)
+    far = [_farthest(game, model, h, populations, which, generator) for which in range(2)]
+    steep = [_steepest(game, model, h, populations, which, generator) for which in range(3)]
+    found = monotonicity_at(game, model, h, populations)
+    types = len(_types(game))
+    looked_at = f"{types} types of agents in all {n_cells} cells at {n_populations} populations, then uphill"
+    if game.time_dependent:
+        looked_at += f"; steps {', '.join(str(step) for step in steps_looked_at(game))}"
+    return Symmetry(
+        method="sampled kernels",
+        alpha=far[0],
+        beta=far[1],
+        lipschitz_transition=steep[0],
+        lipschitz_reward=steep[1],
+        lipschitz_population=steep[2],
+        monotone=found.monotone,
+        monotone_note=found.note,
+        looked_at=looked_at,
+    )
+
+
+def _types(game: PopulationGame) -> Tensor:
+    distinct = torch.unique(game.personal)
+    few = torch.linspace(0, len(distinct) - 1, min(MOST_TYPES, len(distinct))).round().long()
+    return distinct[few.to(distinct.device)]
+
+
+def _farthest(
+    game: PopulationGame,
+    model: MeanFieldModel,
+    h: int,
+    populations: Tensor,
+    which: int,
+    generator: torch.Generator,
+) -> Constant:
+    """alpha (0) or beta (1), uphill on the lattice."""
+    n_others, types = game.n_agents - 1, _types(game)
+
+    def apart(counts: Tensor) -> Tensor:
+        return distances(game, counts, types, induced=model, h=h)[which]  # [G, Q, d]
+
+    def neighbours(counts: Tensor) -> Tensor:
+        return round_to_lattice(_moved(counts.double(), generator) / n_others, n_others)
+
+    start = round_to_lattice(populations, n_others)
+    peak = climb(lambda counts: apart(counts).amax((0, 2)), start, neighbours)
+    g, _, cell = torch.unravel_index(apart(peak.point.unsqueeze(0)).argmax(), (len(types), 1, start.shape[1]))
+    s, a = divmod(int(cell), game.n_actions)
+    where = f"u = {types[g].item():g} in s = {s}, a = {a}, others {_counted(peak.point)}"
+    return Constant(peak.value, LOWER, where if peak.value > 0 else "")
+
+
+def _steepest(
+    game: PopulationGame,
+    model: MeanFieldModel,
+    h: int,
+    populations: Tensor,
+    which: int,
+    generator: torch.Generator,
+) -> Constant:
+    """L_P (0), L_R (1) or L_pop (2), uphill on the simplex."""
+    cells = (game.n_states, game.n_actions)
+    n_moves = max(1, min(PAIRS, NUMBERS_AT_ONCE // (populations.shape[1] * game.n_states)))
+
+    def slope(mu: Tensor, share: float) -> Tensor:
+        found = slopes_around(model, mu, cells, h=h, n_moves=n_moves, share=share, generator=generator)
+        return found[which]
+
+    def slopes(points: Tensor) -> Tensor:
+        return torch.stack([torch.maximum(slope(mu, 1.0), slope(mu, 0.01)) for mu in points])
+
+    peak = climb(slopes, populations, lambda mu: _moved(mu, generator)[:: PAIRS // 8])
+    return Constant(peak.value, LOWER)
+
+
+def _moved(mu: Tensor, generator: torch.Generator) -> Tensor:
+    """Points with all, half or a tenth of one cell's mass moved to another, [3 PAIRS, d]."""
+    if len(mu) == 1:
+        return mu.unsqueeze(0)
+    return torch.cat([moves(mu, PAIRS, share=share, generator=generator) for share in (1.0, 0.5, 0.1)])
+
+
+def _counted(counts: Tensor) -> str:
+    """'12 in cell 0, 3 in cell 4', the fullest cells."""
+    fullest = counts.topk(min(4, len(counts)))
+    told = [
+        f"{int(n)} in cell {int(c)}" for n, c in zip(fullest.values, fullest.indices, strict=True) if n > 0
+    ]
+    return ", ".join(told) + (", ..." if (counts > 0).sum() > len(told) else "")
