@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from timing import Parts
@@ -25,6 +26,8 @@ class Training:
         threads: of torch, set before every repetition.
         device: ``cpu`` or ``cuda``.
         words: further ``key=value`` settings.
+        seed: of the run.
+        logger: takes what the pieces log; None for the host's, which keeps it to itself.
     """
 
     def __init__(
@@ -36,14 +39,16 @@ class Training:
         threads: int,
         device: str,
         words: tuple[str, ...] = (),
+        seed: int = 1,
+        logger: Any = None,
     ) -> None:
         cli._register()
-        words = (f"env_args.n_agents={agents}", f"use_cuda={device == 'cuda'}", "seed=1", *words)
+        words = (f"env_args.n_agents={agents}", f"use_cuda={device == 'cuda'}", f"seed={seed}", *words)
         config = load_config(algorithm, game, words, cli.CONFIG_ROOTS)
         check_config(config)
         seed_everything(config["seed"])
         console = console_logger()
-        pieces = assemble(make_args(config, "benchmark", console), Logger(console))
+        pieces = assemble(make_args(config, "benchmark", console), logger or Logger(console))
         self.runner, self.learner, self.buffer = pieces.runner, pieces.learner, pieces.buffer
         self.batch_size = pieces.args.batch_size
         self.threads, self.device = threads, device
