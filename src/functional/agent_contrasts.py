@@ -1,0 +1,329 @@
+"""How agents differ, from trajectories: contrasts within a cell, where all agents meet the same population.
+
+Agents at the same episode, step, state and action meet the same distribution of others, so that whatever
+depends on the population cancels between them. What is left is the agents' own deviations and noise.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MOST_SWEEPS = 12
+MOST_ENTRIES = 2**26  # of one tensor of block sums, 512 MiB
+FEWEST_EPISODES = 8
+FEWEST_AGENTS = 3
+ROUNDING = 1e-6  # by which a float32 reward may leave [0, 1]
+
+
+class NotTrajectoriesError(ValueError):
+    """Arrays that are no trajectories of a population game, or too few to say anything."""
+
+
+class Play(NamedTuple):
+    """Trajectories of N agents.
+
+    Attributes:
+        states: [B, T + 1, N] integers in 0 .. S - 1.
+        actions: [B, T, N] integers in 0 .. A - 1.
+        rewards: [B, T, N] in [0, 1].
+        n_states: S.
+        n_actions: A.
+        n_blocks: K, equal parts (up to one episode) that the episodes are cut into, in their order.
+    """
+
+    states: Tensor
+    actions: Tensor
+    rewards: Tensor
+    n_states: int
+    n_actions: int
+    n_blocks: int
+
+    @property
+    def n_agents(self) -> int:
+        return self.actions.shape[2]
+
+    @property
+    def n_cells(self) -> int:
+        return self.n_states * self.n_actions
+
+
+class Visits(NamedTuple):
+    """One step of all agents, flat [V] with V = B N; a group is the agents of one episode in one cell.
+
+    Attributes:
+        cells: s A + a.
+        group: b C + cell.
+        place: i C + cell.
+        block_place: (k N + i) C + cell.
+        others: how many more agents the group has, float64; 1 where there are none.
+        kept: 1.0 where there are others to compare with, else 0.0.
+        next_states: s'.
+        rewards: float64.
+    """
+
+    cells: Tensor
+    group: Tensor
+    place: Tensor
+    block_place: Tensor
+    others: Tensor
+    kept: Tensor
+    next_states: Tensor
+    rewards: Tensor
+
+    def mean_of_others(self, values: Tensor) -> Tensor:
+        """Mean of values [V] over the rest of each visit's group, [V]; meaningless where none is kept."""
+        sums = torch.bincount(self.group, values)
+        return (sums[self.group] - values) / self.others
+
+
+class Contrasts(NamedTuple):
+    """What is kept of the contrasts; X = M - 1 outcomes and the reward, C = S A cells.
+
+    The outcomes of a cell are the next states seen to follow it; deviations of probabilities sum to zero,
+    so the last of the M is told by the others.
+
+    Attributes:
+        visits: with others to compare with, [K, N, C].
+        sums: of the deviations of those visits, [X, K, N, C].
+        noise: sums with the agent's mean of the step taken away and scaled so that their squares have
+            the expectation of the squared noise of ``sums``, [X, K, N, C].
+        effects: a, the agents' mean deviations, [X, N, C].
+        scatter: sums of squares that bound the noise, [2, N, C]: of 1 - the share of the others with the
+            same outcome, and of the contrasts of rewards.
+        outcome_of: rank of the next state among the outcomes of a cell, -1 where it never followed, [C, S].
+        dropped: visits alone in their group, [C].
+        sweeps: how often the composition of the groups was taken out.
+    """
+
+    visits: Tensor
+    sums: Tensor
+    noise: Tensor
+    effects: Tensor
+    scatter: Tensor
+    outcome_of: Tensor
+    dropped: Tensor
+    sweeps: int
+
+    @property
+    def n_outcomes(self) -> Tensor:
+        """Outcomes of each cell, [C] int64."""
+        return (self.outcome_of >= 0).sum(-1)
+
+    def outcomes(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """``sums`` and ``noise`` of every outcome, [K, N, C] each; none where no cell has two."""
+        if len(self.sums) > 1:
+            yield from zip(self.sums[:-1], self.noise[:-1], strict=True)
+            yield -self.sums[:-1].sum(0), -self.noise[:-1].sum(0)
+
+    @property
+    def reward(self) -> tuple[Tensor, Tensor]:
+        """``sums`` and ``noise`` of the rewards, [K, N, C] each."""
+        return self.sums[-1], self.noise[-1]
+
+
+def require_play(
+    states: Tensor, actions: Tensor, rewards: Tensor, *, n_states: int, n_actions: int, n_blocks: int
+) -> Play:
+    """Trajectories, unless they are none.
+
+    Raises:
+        NotTrajectoriesError: shapes that do not fit, fewer than 3 agents or 8 episodes, states or actions
+            out of range, rewards that are NaN or outside [0, 1], or more cells and agents than are followed.
+    """
+    _require_shapes(states, actions, rewards)
+    if n_blocks < FEWEST_EPISODES:
+        raise NotTrajectoriesError(f"n_blocks={n_blocks}: take {FEWEST_EPISODES} blocks at least")
+    for name, values, size in (("states", states, n_states), ("actions", actions, n_actions)):
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= size:
+            raise NotTrajectoriesError(f"{name} range from {low} to {high}, not within 0 to {size - 1}")
+    if not bool(rewards.isfinite().all()):
+        raise NotTrajectoriesError("rewards hold NaN or infinite values: nothing can be said of them")
+    least, most = float(rewards.min()), float(rewards.max())
+    if least < -ROUNDING or most > 1 + ROUNDING:
+        raise NotTrajectoriesError(f"rewards range from {least:g} to {most:g}: they must lie in [0, 1]")
+    play = Play(states, actions, rewards, n_states, n_actions, min(n_blocks, len(actions)))
+    _require_few(play, 1)
+    return play
+
+
+def _require_shapes(states: Tensor, actions: Tensor, rewards: Tensor) -> None:
+    """Refuse what is not [B, T + 1, N], [B, T, N] and [B, T, N], or too small."""
+    shape = tuple(actions.shape)
+    if len(shape) != 3 or rewards.shape != shape or states.shape != (shape[0], shape[1] + 1, shape[2]):
+        told = f"states {list(states.shape)}, actions {list(shape)}, rewards {list(rewards.shape)}"
+        raise NotTrajectoriesError(f"{told}: they must be [B, T + 1, N], [B, T, N] and [B, T, N]")
+    if shape[1] == 0:
+        raise NotTrajectoriesError("the trajectories have no step")
+    if shape[2] < FEWEST_AGENTS:
+        raise NotTrajectoriesError(f"{shape[2]} agents: a spread over agents needs {FEWEST_AGENTS} at least")
+    if shape[0] < FEWEST_EPISODES:
+        raise NotTrajectoriesError(
+            f"{shape[0]} episodes: intervals rest on {FEWEST_EPISODES} blocks of episodes at least"
+        )
+
+
+def _require_few(play: Play, n_channels: int) -> None:
+    """Refuse what would not fit the memory of a machine."""
+    per_cell = max(n_channels * play.n_blocks * play.n_agents, n_channels * len(play.actions), play.n_states)
+    if play.n_cells * per_cell > MOST_ENTRIES:
+        raise NotTrajectoriesError(
+            f"{play.n_states} states, {play.n_actions} actions and {play.n_agents} agents are more than is "
+            f"followed ({MOST_ENTRIES:,} sums): measure some of the agents, or tell fewer states apart"
+        )
+
+
+def each_step(play: Play) -> Iterator[Visits]:
+    """The visits of one step after the other, at O(B N) memory."""
+    n_episodes, horizon, n_agents = play.actions.shape
+    n_cells, device = play.n_cells, play.states.device
+    episode = torch.arange(n_episodes, device=device).unsqueeze(1)  # [B, 1]
+    agent = torch.arange(n_agents, device=device)  # [N]
+    block = episode * play.n_blocks // n_episodes  # [B, 1]
+    states = play.states[:, 0].long()
+    for h in range(horizon):
+        next_states = play.states[:, h + 1].long()
+        cells = states * play.n_actions + play.actions[:, h].long()  # [B, N]
+        group = (episode * n_cells + cells).reshape(-1)
+        others = (torch.bincount(group) - 1)[group].double()
+        yield Visits(
+            cells=cells.reshape(-1),
+            group=group,
+            place=(agent * n_cells + cells).reshape(-1),
+            block_place=((block * n_agents + agent) * n_cells + cells).reshape(-1),
+            others=others.clamp(min=1),
+            kept=(others > 0).double(),
+            next_states=next_states.reshape(-1),
+            rewards=play.rewards[:, h].reshape(-1).double(),
+        )
+        states = next_states
+
+
+def each_channel(visits: Visits, outcome_of: Tensor, n_channels: int) -> Iterator[Tensor]:
+    """The indicators of the outcomes but the last, then the reward, [V] float64 each."""
+    outcomes = outcome_of[visits.cells, visits.next_states]
+    for rank in range(n_channels - 1):
+        yield (outcomes == rank).double()
+    yield visits.rewards
+
+
+def agent_contrasts(play: Play, *, tolerance: float) -> Contrasts:
+    """Deviations of agents from the mean over all N agents, visit by visit, summed over blocks of episodes.
+
+    Of agent i in the group g, with y the reward or the indicator of an outcome,
+
+        r_ig = (N - 1) / N [ y_ig - mean_{j in g, j != i} (y_jg - a_j) ] + a_i / N,
+
+    a_i the mean of r_ig over i's visits to the cell, sum_i a_i = 0. Without a this is the contrast with the
+    others of the group, scaled because the reference is the mean over all N agents, i included: unbiased
+    where a group is a random sample of the others. Agents sort themselves, though (who catches the epidemic
+    more easily is found among the infected), and a takes out how the group is composed: the r_ig are exact
+    where deviations are those of an additive model of agents and groups, whatever the groups, and where
+    they vary with the population, up to the covariance of that variation with the composition.
+    The equations of a are solved by sweeps: with groups of n agents one shrinks the error about n-fold.
+
+    Args:
+        play: what ``require_play`` passed.
+        tolerance: sweeps end when no a_i moves by more, or after 12.
+
+    Raises:
+        NotTrajectoriesError: too many next states for the agents and cells that there are.
+    """
+    outcome_of = _outcomes(play)
+    n_channels = int(outcome_of.max()) + 1  # the outcomes but the last, and the reward
+    _require_few(play, n_channels)
+    base, scatter, count, dropped = _plain_contrasts(play, outcome_of, n_channels)
+    effects = _centred(base, count)
+    sweeps = 0
+    while sweeps < MOST_SWEEPS:
+        swept = _centred(base + _compositions(play, effects, count), count)
+        moved = float((swept - effects).abs().max())
+        effects, sweeps = swept, sweeps + 1
+        if moved <= tolerance:
+            break
+    visits, sums, noise = _block_sums(play, outcome_of, effects, count)
+    return Contrasts(visits, sums, noise, effects, scatter, outcome_of, dropped, sweeps)
+
+
+def _outcomes(play: Play) -> Tensor:
+    """Rank of every next state among those seen to follow a cell, -1 where it never did, [C, S]."""
+    size = play.n_cells * play.n_states
+    followed = torch.zeros(size, dtype=torch.bool, device=play.states.device)
+    for visits in each_step(play):
+        followed[visits.cells * play.n_states + visits.next_states] = True
+    followed = followed.reshape(play.n_cells, play.n_states)
+    return torch.where(followed, followed.cumsum(-1) - 1, -1)
+
+
+def _plain_contrasts(
+    play: Play, outcome_of: Tensor, n_channels: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean contrasts [X, N, C], their scatter [2, N, C], kept visits [N, C] and dropped ones [C]."""
+    n_places, scale = play.n_agents * play.n_cells, 1 - 1 / play.n_agents
+    base = torch.zeros(n_channels, n_places, dtype=torch.float64, device=play.states.device)
+    scatter, count, dropped = base.new_zeros(2, n_places), base[0].clone(), base.new_zeros(play.n_cells)
+    for visits in each_step(play):
+        place, kept = visits.place, visits.kept
+        count += torch.bincount(place, kept, n_places)
+        dropped += torch.bincount(visits.cells, 1 - kept, play.n_cells)
+        outcome = visits.group * n_channels + outcome_of[visits.cells, visits.next_states]
+        same = torch.bincount(outcome)[outcome] - 1
+        scatter[0] += torch.bincount(place, kept * (1 - same / visits.others) ** 2, n_places)
+        for channel, values in enumerate(each_channel(visits, outcome_of, n_channels)):
+            contrast = kept * (values - visits.mean_of_others(values))
+            base[channel] += torch.bincount(place, contrast, n_places)
+        scatter[1] += torch.bincount(place, contrast**2, n_places)
+    shape = (play.n_agents, play.n_cells)
+    mean = (scale * base / count.clamp(min=1)).reshape(n_channels, *shape)
+    return mean, scatter.reshape(2, *shape), count.reshape(shape), dropped
+
+
+def _compositions(play: Play, effects: Tensor, count: Tensor) -> Tensor:
+    """What the a of the others in the group, and its own share, add to an agent's mean: [X, N, C]."""
+    n_places, scale = play.n_agents * play.n_cells, 1 - 1 / play.n_agents
+    total = torch.zeros_like(effects)
+    for visits in each_step(play):
+        for channel, effect in enumerate(effects.flatten(1)):
+            met = visits.kept * visits.mean_of_others(effect[visits.place])
+            total[channel] += torch.bincount(visits.place, met, n_places).reshape(total.shape[1:])
+    return scale * total / count.clamp(min=1) + effects / play.n_agents
+
+
+def _centred(effects: Tensor, count: Tensor) -> Tensor:
+    """Effects [X, N, C] less their mean over the agents that were in the cell; 0 of those that were not."""
+    there = (count > 0).to(effects)  # [N, C]
+    mean = (effects * there).sum(1, keepdim=True) / there.sum(0).clamp(min=1)
+    return (effects - mean) * there
+
+
+def _block_sums(
+    play: Play, outcome_of: Tensor, effects: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``visits``, ``sums`` and ``noise`` of Contrasts.
+
+    Of the visits of an agent to a cell at one step, n_k of n in block k, the noise is
+    (sum_k - n_k mean) sqrt(n / (n - n_k)), whose square has the expectation n_k sigma^2. Where all are in
+    one block, the mean is that over all steps.
+    """
+    shape = (play.n_blocks, play.n_agents, play.n_cells)
+    size, n_channels = play.n_blocks * play.n_agents * play.n_cells, len(effects)
+    scale = 1 - 1 / play.n_agents
+    sums = effects.new_zeros(n_channels, *shape)
+    noise, all_visits = torch.zeros_like(sums), effects.new_zeros(shape)
+    for visits in each_step(play):
+        there = torch.bincount(visits.block_place, visits.kept, size).reshape(shape)
+        all_visits += there
+        at_step = there.sum(0)  # [N, C]
+        alone = there >= at_step  # also where nobody was
+        of_all = torch.where(alone, count, at_step)  # visits that the mean is over
+        widen = (of_all / (of_all - there).clamp(min=1)).sqrt()
+        for channel, values in enumerate(each_channel(visits, outcome_of, n_channels)):
+            own = effects[channel].flatten()[visits.place]
+            deviation = scale * (values - visits.mean_of_others(values - own)) + own / play.n_agents
+            block = torch.bincount(visits.block_place, visits.kept * deviation, size).reshape(shape)
+            mean = torch.where(alone, effects[channel], block.sum(0) / at_step.clamp(min=1))
+            sums[channel] += block
+            noise[channel] += (block - there * mean) * widen
+    return all_visits, sums, noise

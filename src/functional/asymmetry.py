@@ -1,0 +1,243 @@
+"""Every figure of alpha or of beta, from contrasts of agents: spreads, types, bounds on the largest."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .agent_contrasts import Contrasts
+from .largest_deviation import LowerBound, UpperBound, largest_at_least, largest_at_most
+from .spread_over_agents import Jackknifed, measured, variance_over_agents
+from .student_t import t_quantile
+from .type_contrasts import TypeSums
+
+EXACT_RESOLUTION = 1e-12  # of float64 sums
+
+
+class Interval(NamedTuple):
+    """Attributes, all of one shape; NaN where the data does not tell:
+    estimate: biased upwards by the noise that absolute values, or roots of what is positive, let through.
+    lower: lower ends, 0 at least.
+    upper: upper ends.
+    """
+
+    estimate: Tensor
+    lower: Tensor
+    upper: Tensor
+
+
+class Largest(NamedTuple):
+    """Interval of a maximum over the cells, and types, that were measured; its ends hold for all at once.
+
+    Attributes:
+        estimate: the largest of the estimates, biased upwards.
+        lower: the largest lower end.
+        upper: the largest upper end.
+        cell: s A + a where the lower end is largest or, where none is above 0, the estimate; -1 where
+            nothing was measured: the ends are then 0 and the largest value that there can be.
+        type: number of the type there; -1 in a figure that is not one of types.
+    """
+
+    estimate: float
+    lower: float
+    upper: float
+    cell: int
+    type: int
+
+
+class Asymmetry(NamedTuple):
+    """How far agents are from the induced game: alpha (transitions, l1 norms) or beta (rewards).
+
+    Attributes:
+        rms: root-mean-square deviation over agents, sum_s' sqrt(Var_i dev_i(s')), of every cell; intervals
+            one by one, [S, A].
+        largest_rms: its maximum over cells.
+        by_type: norm of the mean deviation of a type in a cell, intervals simultaneous, [G, S, A]; None
+            where types are not known.
+        largest_by_type: its maximum over types and cells; None likewise.
+        at_least: lower bound of the maximum over agents and cells, by sample splitting.
+        at_most: upper bound of the same.
+    """
+
+    rms: Interval
+    largest_rms: Largest
+    by_type: Interval | None
+    largest_by_type: Largest | None
+    at_least: LowerBound
+    at_most: UpperBound
+
+
+class Quantity(NamedTuple):
+    """What makes alpha, and what makes beta: X channels whose absolute deviations add up.
+
+    Attributes:
+        sums, noise: as of Contrasts, [X, K, N, C] each; X = 0 where no cell has two outcomes.
+        scatter: as of Contrasts, [N, C].
+        of_types: mean deviations of types, [X, G, C]; None where types are not known.
+        n_free: intervals that a cell needs, [C].
+        times: of the largest sum over a set of channels, their norm.
+        log_events: logarithm of the number of such sets.
+        resolution: deviations below it are rounding.
+        largest: what a deviation can be at most.
+    """
+
+    sums: Tensor
+    noise: Tensor
+    scatter: Tensor
+    of_types: Jackknifed | None
+    n_free: Tensor
+    times: float
+    log_events: float
+    resolution: float
+    largest: float
+
+
+def of_transitions(contrasts: Contrasts, types: TypeSums | None) -> Quantity:
+    """All outcomes of a cell; two mirror each other, so that one interval serves both, and one needs none."""
+    outcomes = list(contrasts.outcomes())
+    none = contrasts.sums[:0]
+    m = contrasts.n_outcomes
+    return Quantity(
+        sums=torch.stack([sums for sums, _ in outcomes]) if outcomes else none,
+        noise=torch.stack([noise for _, noise in outcomes]) if outcomes else none,
+        scatter=contrasts.scatter[0],
+        of_types=types.mean(slice(len(outcomes))) if types else None,
+        n_free=torch.where(m > 2, m, (m - 1).clamp(min=0)),
+        times=2.0,
+        log_events=contrasts.outcome_of.shape[1] * math.log(2),
+        resolution=EXACT_RESOLUTION,
+        largest=2.0,
+    )
+
+
+def of_rewards(contrasts: Contrasts, types: TypeSums | None, *, resolution: float) -> Quantity:
+    """The reward, one number a cell; its rounding is ``resolution``."""
+    sums, noise = (part.unsqueeze(0) for part in contrasts.reward)
+    return Quantity(
+        sums=sums,
+        noise=noise,
+        scatter=contrasts.scatter[1],
+        of_types=types.mean(slice(-1, None)) if types else None,
+        n_free=torch.ones_like(contrasts.n_outcomes),
+        times=1.0,
+        log_events=math.log(2),
+        resolution=resolution,
+        largest=1.0,
+    )
+
+
+def asymmetry(
+    quantity: Quantity, visits: Tensor, types: TypeSums | None, *, shape: tuple[int, int], level: float
+) -> Asymmetry:
+    """Every figure of one quantity.
+
+    Args:
+        quantity: ``of_transitions`` or ``of_rewards``.
+        visits: [K, N, C].
+        types: of the same trajectories; None where types are not known.
+        shape: S and A.
+        level: confidence of each figure.
+    """
+    rms, largest_rms = spread(quantity, visits, level=level)
+    by_type, largest_by_type = None, None
+    if types is not None:
+        by_type, largest_by_type = deviation_of_types(quantity, types.measured, level=level)
+    bounds = {"level": level, "largest": quantity.largest}
+    at_least = largest_at_least(quantity.sums, visits, resolution=quantity.resolution, **bounds)
+    at_most = largest_at_most(
+        quantity.sums,
+        quantity.scatter,
+        visits,
+        log_events=quantity.log_events,
+        times=quantity.times,
+        **bounds,
+    )
+    return Asymmetry(
+        _by_cell(rms, shape),
+        largest_rms,
+        by_type and _by_cell(by_type, shape),
+        largest_by_type,
+        at_least,
+        at_most._replace(by_cell=at_most.by_cell.reshape(shape)),
+    )
+
+
+def spread(quantity: Quantity, visits: Tensor, *, level: float) -> tuple[Interval, Largest]:
+    """Root-mean-square deviations of every cell, intervals one by one [C], and their maximum.
+
+    The interval of a sum of roots is made of those of its variances, each at its share of the miss.
+    """
+    told = measured(visits)  # [C]
+    variances = [
+        variance_over_agents(sums, noise, visits)
+        for sums, noise in zip(quantity.sums, quantity.noise, strict=True)
+    ]
+    estimate = torch.zeros_like(told, dtype=visits.dtype)
+    for found in variances:
+        estimate += found.value.clamp(min=0).sqrt()
+
+    def ends(n_intervals: Tensor) -> Interval:
+        quantile = quantiles(n_intervals, level, len(visits) - 1)
+        low, high = torch.zeros_like(estimate), torch.zeros_like(estimate)
+        for found in variances:
+            half = quantile * found.error
+            low += ((found.value - half).clamp(min=0).sqrt() - quantity.resolution).clamp(min=0)
+            high += (found.value + half).clamp(min=0).sqrt() + quantity.resolution
+        return _told(Interval(estimate, low, high.clamp(max=quantity.largest)), told)
+
+    n_all = torch.where(told, quantity.n_free, 0).sum().expand_as(told)
+    return ends(quantity.n_free), largest_of(ends(n_all), quantity.largest)
+
+
+def deviation_of_types(quantity: Quantity, told: Tensor, *, level: float) -> tuple[Interval, Largest]:
+    """Norms of the mean deviations of types, [G, C], simultaneous, and their maximum.
+
+    Args:
+        quantity: with ``of_types``.
+        told: types and cells that were measured, [G, C].
+        level: confidence, of all at once.
+    """
+    assert quantity.of_types is not None
+    mean = quantity.of_types
+    n_all = torch.where(told, quantity.n_free, 0).sum()
+    half = quantiles(n_all, level, len(mean.left_out) - 1) * mean.error + quantity.resolution
+    size = mean.value.abs()
+    found = Interval(
+        size.sum(0), (size - half).clamp(min=0).sum(0), (size + half).sum(0).clamp(max=quantity.largest)
+    )
+    return _told(found, told), largest_of(_told(found, told), quantity.largest)
+
+
+def quantiles(n_intervals: Tensor, level: float, degrees: int) -> Tensor:
+    """Student's two-sided quantiles where ``level`` is shared out among numbers of intervals, any shape."""
+    numbers = {n: t_quantile(1 - (1 - level) / 2 / max(1, n), degrees) for n in n_intervals.unique().tolist()}
+    flat = [numbers[n] for n in n_intervals.flatten().tolist()]
+    return torch.tensor(flat, dtype=torch.float64, device=n_intervals.device).reshape(n_intervals.shape)
+
+
+def largest_of(found: Interval, largest: float) -> Largest:
+    """The maximum over cells [C], or types and cells [G, C], from simultaneous intervals."""
+    told = found.upper.isfinite()
+    if not bool(told.any()):
+        return Largest(largest, 0.0, largest, -1, -1)
+    estimate, lower, upper = (torch.where(told, part, -torch.inf) for part in found)
+    place = int((lower if bool((lower > 0).any()) else estimate).argmax())
+    n_cells = told.shape[-1]
+    return Largest(
+        estimate=estimate.max().item(),
+        lower=lower.max().item(),
+        upper=upper.max().item(),
+        cell=place % n_cells,
+        type=place // n_cells if told.dim() == 2 else -1,
+    )
+
+
+def _told(found: Interval, told: Tensor) -> Interval:
+    """NaN where nothing was measured."""
+    return Interval(*(torch.where(told, part, torch.nan) for part in found))
+
+
+def _by_cell(found: Interval, shape: tuple[int, int]) -> Interval:
+    """[..., C] -> [..., S, A]."""
+    return Interval(*(part.unflatten(-1, shape) for part in found))

@@ -1,0 +1,79 @@
+"""Variance components: how far agents' mean deviations spread, noise not counted, by blocks of episodes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FEWEST_AGENTS = 3  # that were in a cell in two blocks each
+FEWEST_BLOCKS = 8  # in which a cell was visited
+
+
+class Jackknifed(NamedTuple):
+    """An estimate and what it is without one of the K blocks.
+
+    Attributes:
+        value: [...].
+        left_out: [K, ...].
+    """
+
+    value: Tensor
+    left_out: Tensor
+
+    @property
+    def error(self) -> Tensor:
+        """Standard error, sqrt((K - 1) / K sum_k (v_k - mean v)^2) (Tukey 1958), [...]."""
+        n_blocks = len(self.left_out)
+        squares = (self.left_out - self.left_out.mean(0)) ** 2
+        return (squares.mean(0) * (n_blocks - 1)).sqrt()
+
+
+def eligible(visits: Tensor) -> Tensor:
+    """Agents whose variance can be told from noise: visits [K, N, C] in at least two blocks; [N, C] bool."""
+    return (visits > 0).sum(0) >= 2
+
+
+def measured(visits: Tensor) -> Tensor:
+    """Cells with agents and blocks enough for an interval, from visits [K, N, C]; [C] bool."""
+    enough_blocks = (visits.sum(1) > 0).sum(0) >= FEWEST_BLOCKS
+    return enough_blocks & (eligible(visits).sum(0) >= FEWEST_AGENTS)
+
+
+def variance_over_agents(sums: Tensor, noise: Tensor, visits: Tensor) -> Jackknifed:
+    """Var_i dev_i, dev_i an agent's mean deviation over its visits, estimated without bias.
+
+    dev_i^2 is (T_i^2 - sum_k e_ik^2) / n_i^2 with T_i = sum_k t_ik and e_ik the noise of block k: no law of
+    the noise is supposed, only that it does not depend from one block on another. The square of the mean
+    over agents is taken off in the same way. Agents seen in fewer than two blocks are left out.
+
+    Args:
+        sums: t, [K, N, C].
+        noise: e, [K, N, C].
+        visits: n, [K, N, C].
+
+    Returns:
+        Variances [C], which may be negative; NaN where no agent is left.
+    """
+    n_blocks, chosen = len(visits), eligible(visits).to(sums)
+    n_agents, count, total = chosen.sum(0), visits.sum(0), sums.sum(0)
+    squares = (noise**2).sum(0)  # [N, C]
+    noise_of_mean = (noise * (chosen / count.clamp(min=1))).sum(1) / n_agents  # [K, C]
+
+    def variance(total: Tensor, squares: Tensor, count: Tensor, of_mean: Tensor) -> Tensor:
+        share = chosen / count.clamp(min=1)
+        mean = (total * share).sum(0) / n_agents
+        return ((total**2 - squares) * share**2).sum(0) / n_agents - (mean**2 - of_mean)
+
+    of_mean = (noise_of_mean**2).sum(0)
+    value = variance(total, squares, count, of_mean)
+    grown = (n_blocks / (n_blocks - 1)) ** 2  # of 1 / n_i^2 without a block
+    left_out = [
+        variance(
+            total - sums[k],
+            squares - noise[k] ** 2,
+            count - visits[k],
+            (of_mean - noise_of_mean[k] ** 2) * grown,
+        )
+        for k in range(n_blocks)
+    ]
+    return Jackknifed(value, torch.stack(left_out))
