@@ -17,6 +17,7 @@ import yaml
 
 from mf_pmd import cli, games
 from mf_pmd.functional.mean_field import MeanFieldModel
+from mf_pmd.games.joint_kernels import JointKernels
 from mf_pmd.host.assembly import assemble, check_config, make_args
 from mf_pmd.host.utils.config import load_config
 from mf_pmd.host.utils.logger import console_logger
@@ -193,3 +194,32 @@ def checkpoint_entries() -> Callable[[Path], dict[str, Any]]:
         return found
 
     return entries
+
+
+class RingOfNeighbours(JointKernels):
+    """An epidemic on a ring: healthy agents who go out catch it from their two neighbours, .45 from each.
+
+    A neighbour is as likely one of the others as any, so that the induced kernel is .9 nu(ill); kernels are
+    anonymous with three agents alone. Recovery .3; being ill costs .6, staying at home (a = 1) .2.
+    """
+
+    def __init__(self, n_agents: int, *, horizon: int = 3, catching: float = 0.45) -> None:
+        self.n_agents, self.n_states, self.n_actions, self.horizon = n_agents, 2, 2, horizon
+        self.initial_law = torch.tensor([0.5, 0.5], dtype=torch.float64)
+        self.catching = catching
+
+    def transition(self, i: int, s: int, a: int, others: torch.Tensor) -> torch.Tensor:
+        beside = [(i + k) % self.n_agents for k in (-1, 1)]
+        places = [j if j < i else j - 1 for j in beside]
+        ill = others[..., places].ge(2).sum(-1).double()
+        becomes = self.catching * ill if (s, a) == (0, 0) else torch.full_like(ill, 0.7 if s else 0.0)
+        return torch.stack([1 - becomes, becomes], -1)
+
+    def reward(self, i: int, s: int, a: int, others: torch.Tensor) -> torch.Tensor:
+        return torch.full(others.shape[:-1], 1 - 0.6 * s - 0.2 * a, dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def ring_of_neighbours() -> type[RingOfNeighbours]:
+    """A game whose kernels are not anonymous, with an induced game known in closed form."""
+    return RingOfNeighbours
