@@ -57,17 +57,19 @@ class Training:
         self.agent_steps: int = self.runner.batch_size * sizes["episode_limit"] * sizes["n_agents"]
 
     def epochs(self, count: int) -> Parts:
-        """Play and learn ``count`` times: the seconds of all together, ``total``."""
+        """Play and learn ``count`` times: the seconds of both together, ``total``, and of ``learning`` alone."""
         torch.set_num_threads(self.threads)
-        start = self.now()
+        start, learning = self.now(), 0.0
         for _ in range(count):
             batch = self.runner.run(test_mode=False)
+            played = self.now()
             if self.buffer is not None:  # as in the host's loop
                 self.buffer.insert_episode_batch(batch)
                 batch = self.buffer.sample(self.batch_size)
             self.learner.train(batch, self.runner.t_env, self.episodes)
             self.episodes += self.runner.batch_size
-        return {"total": self.now() - start}
+            learning += self.now() - played
+        return {"total": self.now() - start, "learning": learning}
 
     def rollouts(self, count: int) -> Parts:
         """Play ``count`` times and learn nothing: ``total``."""

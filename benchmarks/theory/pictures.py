@@ -30,7 +30,7 @@ class Line(NamedTuple):
         statistic: what is estimated from the samples.
         among: places between which the slope is fitted; None for all.
         limits: exact values that the estimates tend to, [K], or None.
-        marker: of matplotlib; "" for a line without points.
+        marker: of matplotlib; "" for an exact line without points.
     """
 
     label: str
@@ -78,7 +78,7 @@ class Line(NamedTuple):
         return slope, points
 
 
-def panels(count: int, *, width: float = 4.6, height: float = 4.4) -> tuple[Any, Any]:
+def panels(count: int, *, width: float = 4.0, height: float = 5.0) -> tuple[Any, Any]:
     """A figure with so many panels side by side."""
     figure, axes = plt.subplots(
         1, count, figsize=(width * count, height), squeeze=False, layout="constrained"
@@ -108,7 +108,7 @@ def report(axes: Any, lines: Sequence[Line], *, title: str, x: str, y: str, theo
     axes.set_ylabel(y, fontsize=8)
     axes.grid(True, which="major", linewidth=0.3)
     axes.tick_params(labelsize=8)
-    axes.legend(fontsize=6.5)
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)  # hides nothing
     rows = [line.rows(title) for line in lines]
     print(markdown(SLOPES, [slope for slope, _ in rows]), end="\n\n")
     print(markdown(POINTS, [point for _, points in rows for point in points]), end="\n\n", flush=True)
@@ -124,18 +124,13 @@ def draw_line(axes: Any, line: Line, colour: str) -> None:
     if not seen.any():
         axes.plot([], [], line.marker, color=colour, fillstyle="none", label=f"{line.label}: not above 0")
         return
-    spread = 2 * np.nan_to_num(error[seen])
-    bars = np.stack([np.minimum(spread, 0.999 * value[seen]), spread])  # 0 is not on this axis
-    axes.errorbar(
-        x[seen],
-        value[seen],
-        bars,
-        fmt=line.marker or "-",
-        color=colour,
-        markersize=4,
-        linewidth=1,
-        label=label,
-    )
+    look = {"color": colour, "markersize": 4, "linewidth": 1, "label": label}
+    if np.isnan(error).all():
+        axes.plot(x[seen], value[seen], line.marker or "-.", **look)
+    else:
+        spread = 2 * np.nan_to_num(error[seen])
+        bars = np.stack([np.minimum(spread, 0.999 * value[seen]), spread])  # 0 is not on this axis
+        axes.errorbar(x[seen], value[seen], bars, fmt=line.marker, **look)
     if slope is not None and slope.n_places >= 2 and line.marker:
         used = x if line.among is None else x[np.asarray(line.among)]
         ends = (used.min(), used.max())
