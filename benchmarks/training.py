@@ -57,7 +57,7 @@ class Training:
         self.agent_steps: int = self.runner.batch_size * sizes["episode_limit"] * sizes["n_agents"]
 
     def epochs(self, count: int) -> Parts:
-        """Play and learn ``count`` times: the seconds of both together, ``total``, and of ``learning`` alone."""
+        """Play and learn ``count`` times: the seconds of both, ``total``, and of ``learning`` alone."""
         torch.set_num_threads(self.threads)
         start, learning = self.now(), 0.0
         for _ in range(count):
