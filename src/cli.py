@@ -1,4 +1,4 @@
-"""The command line: ``mf-pmd train``, ``compare``, ``plot``, ``list``, ``config``, ``attach``, ``detach``.
+"""The command line: ``mf-pmd train``, ``compare``, ``symmetry``, ``exploitability``, and the smaller verbs.
 
 This is the composition root: it alone knows the host, the plugin and the evaluation, and introduces them
 to each other. What a verb needs is imported inside it, so that ``--help`` answers at once.
@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parent
 CONFIG_ROOTS = (PACKAGE / "config", PACKAGE / "host" / "config")
 REFUSED = 2
 INTERRUPTED = 130
+THEORY_METHODS = "closed-form, enumeration, kernels, trajectories"
 QUICK_LOOK = {"algs": "mf_pmd,ipmd,ippo,mappo", "envs": "a_sis,a_rps"}
 
 DESCRIPTION = "Approximate Nash equilibria of games with thousands of nearly identical agents."
@@ -31,6 +32,10 @@ VERBS_HELP = """verbs:
   compare --algs A,B --envs X,Y --seeds K [with key=value ...]
                         run the grid, or reuse its finished runs: a table and figures
   plot RESULTS          the same of any results folder, EPyMARL's too
+  symmetry --env-config=ENV [with key=value ...]
+                        how unequal the agents of a game are, and what that promises
+  exploitability CHECKPOINT
+                        how far what was learnt is from an equilibrium
   list algs|envs        the algorithms, or the environments
   config ALG ENV [with key=value ...]
                         the merged configuration with its comments
@@ -194,10 +199,75 @@ def _plot(words: Sequence[str]) -> int:
     return verbs.plot(Path(options.results), Path(options.out) if options.out else None)
 
 
+def _symmetry(words: Sequence[str]) -> int:
+    parser = _Parser(
+        prog="mf-pmd symmetry",
+        description="alpha, beta and the Lipschitz constants of a game, and the certificate that they make.",
+    )
+    add = parser.add_argument
+    add("--env-config", metavar="ENV", help="environment: a name or a yaml file")
+    add("--method", metavar="M,M", help=f"of {THEORY_METHODS}; default: the most exact, and trajectories")
+    add("--episodes", type=int, default=200, metavar="E", help="played for trajectories; %(default)s")
+    add("--policy", metavar="CHECKPOINT", help="that plays them; default: every action alike")
+    add("--seed", type=int, default=0, metavar="K", help="of all draws; default %(default)s")
+    add("--json", action="store_true", help="print one JSON object")
+    add("settings", nargs="*", default=[], metavar="with key=value", help="changes")
+    options = parser.parse_intermixed_args(words)
+    from .host.utils.config import load_environment
+
+    settings = load_environment(options.env_config, _settings(options.settings), CONFIG_ROOTS)
+    from .evaluation import theory_verbs
+
+    return theory_verbs.symmetry(
+        settings["env_args"],
+        methods=options.method.split(",") if options.method else None,
+        n_episodes=options.episodes,
+        policy=options.policy,
+        seed=options.seed,
+        as_json=options.json,
+    )
+
+
+def _exploitability(words: Sequence[str]) -> int:
+    parser = _Parser(
+        prog="mf-pmd exploitability",
+        description="Exploitability of a learnt policy: mean-field, N-player, and what theory promises.",
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="models/TOKEN, models/TOKEN/T_ENV or a results folder")
+    add("--env-config", metavar="ENV", help="judge it in this game; default: the one it was trained in")
+    add("--policy", metavar="NAME", help="last, average or tail; default: the run's output_policy")
+    add("--episodes", type=int, default=400, metavar="E", help="to play; default %(default)s")
+    add("--seed", type=int, default=0, metavar="K", help="of all draws; default %(default)s")
+    add("--json", action="store_true", help="print one JSON object")
+    add("settings", nargs="*", default=[], metavar="with key=value", help="changes of that game")
+    options = parser.parse_intermixed_args(words)
+    settings = _settings(options.settings)
+    if settings and not options.env_config:
+        raise UserError(f"with {' '.join(settings)}: name the game that they change, --env-config=ENV")
+    env_args = None
+    if options.env_config:
+        from .host.utils.config import load_environment
+
+        env_args = load_environment(options.env_config, settings, CONFIG_ROOTS)["env_args"]
+    from .evaluation import theory_verbs
+
+    return theory_verbs.exploitability(
+        options.checkpoint,
+        env_args,
+        policy=options.policy,
+        n_episodes=options.episodes,
+        seed=options.seed,
+        as_json=options.json,
+    )
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "compare": _compare,
     "plot": _plot,
+    "symmetry": _symmetry,
+    "exploitability": _exploitability,
     "list": _list,
     "config": _config,
     "attach": _attach,

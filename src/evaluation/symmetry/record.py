@@ -47,9 +47,9 @@ class Symmetry(NamedTuple):
         return {name: getattr(self, name) for name in CONSTANTS}
 
     @property
-    def exact(self) -> bool:
-        """Whether all five constants are exact, as a certificate needs them."""
-        return all(constant.kind == EXACT for constant in self.constants().values())
+    def certifies(self) -> bool:
+        """Whether a certificate may rest on them: all five constants are exact or upper bounds."""
+        return all(constant.kind in (EXACT, UPPER) for constant in self.constants().values())
 
 
 CONSTANTS = ("alpha", "beta", "lipschitz_transition", "lipschitz_reward", "lipschitz_population")

@@ -122,12 +122,12 @@ def _steepest(
     cells = (game.n_states, game.n_actions)
     n_moves = max(1, min(PAIRS, NUMBERS_AT_ONCE // (populations.shape[1] * game.n_states)))
 
-    def slope(mu: Tensor, share: float) -> Tensor:
-        found = slopes_around(model, mu, cells, h=h, n_moves=n_moves, share=share, generator=generator)
-        return found[which]
-
     def slopes(points: Tensor) -> Tensor:
-        return torch.stack([torch.maximum(slope(mu, 1.0), slope(mu, 0.01)) for mu in points])
+        far, near = (
+            slopes_around(model, points, cells, h=h, n_moves=n_moves, share=share, generator=generator)
+            for share in (1.0, 0.01)
+        )
+        return torch.maximum(far, near)[:, which]
 
     peak = climb(slopes, populations, lambda mu: _moved(mu, generator)[:: PAIRS // 8])
     return Constant(peak.value, LOWER)

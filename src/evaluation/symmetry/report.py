@@ -1,0 +1,142 @@
+"""What ``mf-pmd symmetry`` says of a game."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ...errors import UserError
+from ...functional.mean_field import Policy
+from ...functional.trajectory_symmetry import TrajectorySymmetry
+from ...games import PopulationGame
+from .choose import best_known
+from .declared import declared_symmetry
+from .enumerated import enumerated_symmetry
+from .from_trajectories import play_and_measure
+from .record import Symmetry
+from .sampled import sampled_symmetry
+from .table import (
+    certificate_lines,
+    certificate_of,
+    certificate_values,
+    symmetry_lines,
+    symmetry_values,
+    title,
+)
+from .trajectory_table import trajectory_lines
+
+TRAJECTORIES = "trajectories"
+METHODS = ("closed-form", "enumeration", "kernels", TRAJECTORIES)
+
+
+class Found(NamedTuple):
+    """Attributes:
+    key: of the game.
+    game: that was measured.
+    constants: by every method that calls kernels or knows them, the most exact first.
+    measured: from trajectories; None where they were not asked for.
+    played: the policy that made them, in words.
+    """
+
+    key: str
+    game: PopulationGame
+    constants: tuple[Symmetry, ...]
+    measured: TrajectorySymmetry | None
+    played: str
+
+
+def measure(
+    key: str,
+    game: PopulationGame,
+    policy: Policy,
+    *,
+    played: str,
+    methods: Sequence[str] | None,
+    n_episodes: int,
+    seed: int,
+) -> Found:
+    """The symmetry of a game by several methods.
+
+    Args:
+        key: what the game is called.
+        game: any.
+        policy: (h, nu) -> [S, A]; plays the trajectories.
+        played: what to call it.
+        methods: of ``METHODS``; None for the most exact that the game allows, and trajectories.
+        n_episodes: of the trajectories.
+        seed: of all draws.
+
+    Raises:
+        UserError: an unknown method, or one that the game does not allow.
+    """
+    wanted = default_methods(game) if methods is None else methods
+    for method in wanted:
+        if method not in (*METHODS, "best"):
+            raise UserError(f"--method={method}: choose of {', '.join(METHODS)}, separated by commas")
+    constants = tuple(constants_by(method, game, seed) for method in wanted if method != TRAJECTORIES)
+    measured = None
+    if TRAJECTORIES in wanted:
+        measured = play_and_measure(game, policy, n_episodes=n_episodes, seed=seed)
+    return Found(key, game, constants, measured, played)
+
+
+def default_methods(game: PopulationGame) -> list[str]:
+    """The most exact method that the game allows, and trajectories."""
+    return ["best", TRAJECTORIES] if game.has_tables else [TRAJECTORIES]
+
+
+def constants_by(method: str, game: PopulationGame, seed: int) -> Symmetry:
+    """The constants by one method, about the induced game in which policies are scored."""
+    if method == "best":
+        return best_known(game, seed=seed)
+    if method == "closed-form":
+        return declared_symmetry(game)
+    model = game.mean_field_model()
+    if method == "enumeration":
+        return enumerated_symmetry(game, induced=model)
+    return sampled_symmetry(game, seed=seed, induced=model)
+
+
+def as_text(found: Found) -> str:
+    """The report to read."""
+    lines = [title(found.key, found.game), ""]
+    if found.constants:
+        lines += [*symmetry_lines(found.constants), ""]
+    if found.measured is not None:
+        lines += [*trajectory_lines(found.measured, found.game.state_names, found.played), ""]
+    for symmetry in found.constants[:1]:
+        bound = certificate_of(symmetry, found.game)
+        lines += certificate_lines(symmetry, bound, horizon=found.game.horizon)
+    if not found.constants:
+        lines.append("no certificate: trajectories tell of what was visited alone")
+    return "\n".join(lines)
+
+
+def as_json(found: Found) -> dict[str, Any]:
+    """The report as plain values; what the data does not tell is null."""
+    game, first = found.game, found.constants[:1]
+    return {
+        "game": found.key,
+        "n_agents": game.n_agents,
+        "horizon": game.horizon,
+        "n_states": game.n_states,
+        "n_actions": game.n_actions,
+        "population": game.population,
+        "constants": [symmetry_values(symmetry) for symmetry in found.constants],
+        "trajectories": None if found.measured is None else {"policy": found.played, **plain(found.measured)},
+        "certificate": certificate_values(first[0], certificate_of(first[0], game)) if first else None,
+    }
+
+
+def plain(value: Any) -> Any:
+    """Named tuples as mappings and tensors as lists, NaN and infinities as None."""
+    if isinstance(value, Tensor):
+        return plain(value.tolist())
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,115 @@
+"""Symmetry and certificate as aligned text and as plain values."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...functional.bounds import Certificate, certificate
+from ...games import PopulationGame
+from .record import Constant, Symmetry
+from .text import aligned
+
+SYMBOLS = {
+    "alpha": "alpha",
+    "beta": "beta",
+    "lipschitz_transition": "L_P",
+    "lipschitz_reward": "L_R",
+    "lipschitz_population": "L_pop",
+}
+SOURCES = {
+    "sampling": "sampling, 1/sqrt(n)",
+    "exchange": "exchange, 2 L_P/n",
+    "alpha": "alpha",
+    "beta": "beta",
+}
+
+
+def title(key: str, game: PopulationGame) -> str:
+    """'a_sis: N = 1000, H = 20, S = 2, A = 2, population others'."""
+    sizes = f"N = {game.n_agents}, H = {game.horizon}, S = {game.n_states}, A = {game.n_actions}"
+    return f"{key}: {sizes}, population {game.population}"
+
+
+def symmetry_lines(found: Sequence[Symmetry]) -> list[str]:
+    """The five constants, a column for each method, then what each looked at."""
+    rows = [["", *(symmetry.method for symmetry in found)]]
+    for name, symbol in SYMBOLS.items():
+        rows.append([symbol, *(_told(getattr(symmetry, name)) for symmetry in found)])
+    answers = {True: "yes", False: "no", None: "not known"}
+    rows.append(["monotone extendable", *(answers[symmetry.monotone] for symmetry in found)])
+    lines = list(aligned(rows))
+    for symmetry in found:
+        lines.append(f"{symmetry.method}: {symmetry.looked_at}")
+        lines += [f"  {SYMBOLS[name]}: {c.where}" for name, c in symmetry.constants().items() if c.where]
+        if symmetry.monotone_note:
+            lines.append(f"  monotone: {symmetry.monotone_note}")
+    return lines
+
+
+def certificate_of(symmetry: Symmetry, game: PopulationGame) -> Certificate:
+    """What the constants promise of every policy in this game."""
+    return certificate(
+        alpha=symmetry.alpha.value,
+        beta=symmetry.beta.value,
+        lipschitz_transition=symmetry.lipschitz_transition.value,
+        lipschitz_reward=symmetry.lipschitz_reward.value,
+        lipschitz_population=symmetry.lipschitz_population.value,
+        n_agents=game.n_agents,
+        n_cells=game.n_states * game.n_actions,
+        horizon=game.horizon,
+    )
+
+
+def certificate_lines(
+    symmetry: Symmetry, bound: Certificate, *, horizon: int, exploitability: float | None = None
+) -> list[str]:
+    """The certificate term by term.
+
+    Args:
+        symmetry: the constants it rests on; unless all are exact or upper bounds it is called an estimate.
+        bound: the certificate.
+        horizon: H, above which it says nothing.
+        exploitability: E(pi) of the policy it is about; None for an equilibrium of the induced game.
+    """
+    name = "certificate" if symmetry.certifies else "estimate, not a certificate,"
+    gap = bound.nash_gap(exploitability or 0.0)
+    rows = [[f"  {SOURCES[source]}", f"{2 * part:.4g}"] for source, part in bound.terms._asdict().items()]
+    rows.append(["  2 B", f"{2 * bound.bound:.4g}"])
+    if exploitability is not None:
+        rows.append(["  E(pi)", f"{exploitability:.4g}"])
+    rows.append(["  E(pi) + 2 B" if exploitability is not None else "  at an equilibrium", f"{gap:.4g}"])
+    verdict = (
+        f"vacuous: no one can gain more than H = {horizon}"
+        if bound.vacuous(exploitability or 0.0)
+        else f"of at most H = {horizon}"
+    )
+    rows[-1].append(verdict)
+    head = f"{name} max_i E^i <= E(pi) + 2 B, constants by {symmetry.method}, by source:"
+    return [head, *aligned(rows)]
+
+
+def certificate_values(symmetry: Symmetry, bound: Certificate, exploitability: float = 0.0) -> dict[str, Any]:
+    """The certificate as plain values, at an equilibrium of the induced game unless E(pi) is given."""
+    return {
+        "kind": "certificate" if symmetry.certifies else "estimate",
+        "method": symmetry.method,
+        "mean_field_exploitability": exploitability,
+        "bound": bound.bound,
+        "terms": bound.terms._asdict(),
+        "nash_gap": bound.nash_gap(exploitability),
+        "vacuous": bound.vacuous(exploitability),
+    }
+
+
+def symmetry_values(symmetry: Symmetry) -> dict[str, Any]:
+    """One method's constants as plain values."""
+    return {
+        "method": symmetry.method,
+        **{name: constant._asdict() for name, constant in symmetry.constants().items()},
+        "monotone": symmetry.monotone,
+        "monotone_note": symmetry.monotone_note,
+        "looked_at": symmetry.looked_at,
+    }
+
+
+def _told(constant: Constant) -> str:
+    return f"{constant.value:.4g} ({constant.kind})"

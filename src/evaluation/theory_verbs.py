@@ -1,0 +1,106 @@
+"""What ``mf-pmd symmetry`` and ``mf-pmd exploitability`` do, from checked words to text or JSON."""
+
+import json
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from ..errors import UserError
+from ..functional.checks import NotAPolicyError
+from ..functional.mean_field import Policy, uniform_policy
+from ..games import PopulationGame
+from ..runners.population_runner import make_game
+from .checkpoint import load
+from .exploitability_report import as_json as report_values
+from .exploitability_report import as_text, changes, game_of, report
+from .judgement import on_device, require_same_sizes
+from .symmetry import report as symmetry_report
+
+
+def symmetry(
+    env_args: dict[str, Any],
+    *,
+    methods: Sequence[str] | None,
+    n_episodes: int,
+    policy: str | None,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Print how symmetric a game is, and what that promises.
+
+    Args:
+        env_args: of the game.
+        methods: see ``symmetry.report.measure``.
+        n_episodes: of the trajectories.
+        policy: a checkpoint that plays them; None for the uniform policy.
+        seed: of all draws.
+        as_json: whether to print one JSON object instead of text.
+
+    Raises:
+        UserError: an unknown game or method, or one that the game does not allow.
+    """
+    torch.set_num_threads(1)  # tensors are small
+    game = make_game(SimpleNamespace(env_args=env_args, device="cpu", seed=seed))
+    played, name = player(policy, game)
+    found = symmetry_report.measure(
+        env_args["key"], game, played, played=name, methods=methods, n_episodes=n_episodes, seed=seed
+    )
+    if as_json:
+        print(json.dumps(symmetry_report.as_json(found), indent=2))
+    else:
+        print(symmetry_report.as_text(found))
+    return 0
+
+
+def player(path: str | None, game: PopulationGame) -> tuple[Policy, str]:
+    """The policy that plays the trajectories, and what to call it.
+
+    Raises:
+        UserError: a checkpoint of a game of other sizes, or of agents with tables of their own.
+    """
+    if path is None:
+        return uniform_policy(game.n_states, game.n_actions), "the uniform policy"
+    checkpoint = load(path)
+    require_same_sizes(game, checkpoint.policy)
+    if checkpoint.policy.private_tables is not None:
+        raise UserError(f"--policy={path}: agents have policies of their own; name one that all share")
+    return on_device(checkpoint.policy, game), f"policy {checkpoint.policy.name} of {checkpoint.path}"
+
+
+def exploitability(
+    path: str,
+    env_args: dict[str, Any] | None,
+    *,
+    policy: str | None,
+    n_episodes: int,
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Print how far a learnt policy is from an equilibrium.
+
+    Args:
+        path: what ``load`` takes.
+        env_args: of the game to judge it in; None for that of its training.
+        policy: ``last``, ``average``, ``tail``; None for what the run returns.
+        n_episodes: to play.
+        seed: of all draws.
+        as_json: whether to print one JSON object instead of text.
+
+    Raises:
+        UserError: no such checkpoint or policy, another game, a game without tables.
+    """
+    torch.set_num_threads(1)  # tensors are small
+    checkpoint = load(path)
+    if policy is not None and policy not in checkpoint.policies:
+        raise UserError(f"--policy={policy}: choose one of {', '.join(checkpoint.policies)}")
+    chosen = checkpoint.policy if policy is None else checkpoint.policies[policy]
+    changed = () if env_args is None else changes(checkpoint, env_args)
+    game = game_of(checkpoint, env_args, device="cpu")
+    try:
+        found = report(checkpoint, chosen, game, n_episodes=n_episodes, seed=seed, changed=changed)
+    except NotAPolicyError as error:
+        raise UserError(f"{checkpoint.path}: {error}") from error
+    print(json.dumps(report_values(found), indent=2) if as_json else as_text(found))
+    return 0

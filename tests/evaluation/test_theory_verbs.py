@@ -1,0 +1,226 @@
+"""``mf-pmd symmetry`` and ``mf-pmd exploitability``: what they print, and what they refuse."""
+
+import json
+
+import pytest
+import torch
+
+from mf_pmd import cli
+from mf_pmd.host import run
+
+SMALL = ["env_args.n_agents=30", "env_args.horizon=3"]
+TRAINED = [*SMALL, "t_max=60", "test_interval=60", "test_nepisode=10"]
+BLIND = '''
+import torch
+from mf_pmd.games import PopulationGame, Step
+
+
+class Blind(PopulationGame):
+    """Two states, kept or left by the action; the first half is paid for leaving."""
+
+    def __init__(self, *, n_agents, device="cpu", seed=0):
+        law = torch.tensor([0.5, 0.5])
+        super().__init__(
+            n_agents=n_agents, n_states=2, n_actions=2, horizon=3, initial_law=law, device=device, seed=seed
+        )
+
+    def sample_step(self, states, actions, others):
+        pay = 0.5 + 0.2 * self.personal * actions
+        return Step((states + actions) % 2, pay.expand(states.shape).float())
+'''
+
+
+@pytest.fixture
+def told(capsys):
+    """Exit status, standard output and standard error of a command."""
+
+    def tell(*argv):
+        status = cli.main(argv)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return tell
+
+
+@pytest.fixture
+def blind(tmp_path):
+    (tmp_path / "blind.py").write_text(BLIND)
+    file = tmp_path / "blind.yaml"
+    file.write_text(
+        "env: population # ours\nrunner: population # ours\n"
+        "env_args: # its knobs\n  key: blind.py:Blind # the game\n  n_agents: 30 # N\n"
+    )
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(configure):
+    """A checkpoint of each kind of policy on a small a_sis."""
+    words = {
+        "mf_pmd_tabular": [],
+        "ipmd": [],
+        "mf_pmd": ["population_dependent=True", "hidden_dim=8", "critic_steps=2", "policy_steps=2"],
+    }
+    return {
+        alg: str(run.train(configure(alg, "a_sis", *TRAINED, *more)).checkpoint)
+        for alg, more in words.items()
+    }
+
+
+def test_symmetry_in_words(told):
+    status, out, err = told("symmetry", "--env-config=a_sis", "--episodes", "20", "with", *SMALL)
+    assert (status, err) == (0, "")
+    assert out.startswith("a_sis: N = 30, H = 3, S = 2, A = 2, population others\n")
+    assert "alpha                0.1004 (exact)" in out
+    assert "20 episodes of 30 agents under the uniform policy" in out
+    assert "certificate max_i E^i <= E(pi) + 2 B" in out
+    assert "of at most H = 3" in out
+    assert "(susceptible, 1)" in out
+    assert "lower bounds of alpha and beta" in out
+
+
+def test_symmetry_as_json_is_what_it_says_in_words(told):
+    words = ["symmetry", "--env-config=a_beach", "--episodes", "20", "--json", "with", *SMALL]
+    status, out, _ = told(*words, "env_args.eps=0.0", "env_args.eps_beta=0.0", "env_args.n_agents=2000")
+    assert status == 0
+    found = json.loads(out)
+    assert found["constants"][0]["alpha"] == {"value": 0.0, "kind": "exact", "where": ""}
+    assert found["constants"][0]["monotone"] is True
+    assert found["trajectories"]["alpha"]["largest_rms"]["lower"] == 0
+    assert found["trajectories"]["seen"]["visits"][0][0] > 0
+    bound = found["certificate"]
+    assert (bound["kind"], bound["vacuous"]) == ("certificate", False)
+    assert sum(bound["terms"].values()) == pytest.approx(bound["bound"])
+    assert bound["nash_gap"] == pytest.approx(2 * bound["bound"])
+
+
+def test_all_methods_agree_on_a_small_game(told):
+    words = ["--method", "closed-form,enumeration,kernels,trajectories", "--episodes", "20", "--json"]
+    status, out, _ = told(
+        "symmetry", "--env-config=a_rps", *words, "with", "env_args.n_agents=4", "env_args.horizon=2"
+    )
+    assert status == 0
+    found = json.loads(out)
+    closed, enumerated, sampled = found["constants"]
+    for name in ("alpha", "beta"):
+        assert enumerated[name]["kind"] == "exact"
+        assert enumerated[name]["value"] == pytest.approx(closed[name]["value"], abs=1e-9)
+        assert sampled[name]["kind"] == "lower bound"
+        assert sampled[name]["value"] <= closed[name]["value"] + 1e-6
+
+
+def test_a_certificate_that_says_nothing_is_called_vacuous(told):
+    words = ["symmetry", "--env-config=a_sis", "--method", "closed-form", "with", "env_args.n_agents=30"]
+    assert "vacuous: no one can gain more than H = 20" in told(*words)[1]
+
+
+def test_an_estimate_is_not_called_a_certificate(told):
+    words = ["symmetry", "--env-config=a_sis", "--method", "kernels", "with", *SMALL]
+    status, out, _ = told(*words)
+    assert status == 0
+    assert "estimate, not a certificate, max_i" in out
+
+
+def test_a_game_without_tables_is_measured_from_its_trajectories(told, blind):
+    status, out, _ = told("symmetry", f"--env-config={blind}", "--episodes", "40", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["constants"] == []
+    assert found["certificate"] is None
+    assert found["trajectories"]["alpha"]["largest_rms"]["upper"] == 0  # next states follow from the action
+    rms = found["trajectories"]["beta"]["rms"]
+    assert rms["lower"][0][1] <= 0.2 <= rms["upper"][0][1]
+    assert rms["upper"][0][0] < 1e-5
+    assert told("symmetry", f"--env-config={blind}", "--episodes", "40")[0] == 0
+
+
+@pytest.mark.parametrize("policy", ["last", "average", "tail"])
+def test_exploitability_in_words(told, checkpoints, policy):
+    status, out, err = told(
+        "exploitability", checkpoints["mf_pmd_tabular"], "--episodes", "40", "--policy", policy
+    )
+    assert (status, err) == (0, "")
+    assert out.startswith("a_sis: N = 30, H = 3, S = 2, A = 2, population others\n")
+    assert f"policy {policy} of " in out
+    assert "N-player exploitability, the worst off" in out
+    assert "E(pi) + 2 B" in out
+
+
+def test_exploitability_as_json(told, checkpoints):
+    status, out, _ = told("exploitability", checkpoints["mf_pmd_tabular"], "--episodes", "40", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert 0 <= found["mean_field_exploitability"] < found["uniform_mean_field_exploitability"]
+    assert found["exploitability_mean_lower"] <= found["exploitability_mean_upper"]
+    bound = found["certificate"]
+    assert bound["nash_gap"] == pytest.approx(found["mean_field_exploitability"] + 2 * bound["bound"])
+    assert found["changed"] == []
+
+
+@pytest.mark.parametrize(
+    ("alg", "why"), [("ipmd", "policies of their own"), ("mf_pmd", "reads the population")]
+)
+def test_no_certificate_for_what_it_does_not_speak_of(told, checkpoints, alg, why):
+    status, out, _ = told("exploitability", checkpoints[alg], "--episodes", "8")
+    assert status == 0
+    assert f"no certificate: {'agents have' if alg == 'ipmd' else 'the policy'} {why}" in out
+
+
+def test_another_number_of_agents_is_said(told, checkpoints):
+    words = ["--env-config=a_sis", "--episodes", "8", "with", "env_args.n_agents=50", "env_args.horizon=3"]
+    status, out, _ = told("exploitability", checkpoints["mf_pmd_tabular"], *words)
+    assert status == 0
+    assert "judged with n_agents=50 (trained with 30)" in out
+
+
+def test_a_checkpoint_may_play_the_trajectories(told, checkpoints):
+    player = ["--policy", checkpoints["mf_pmd_tabular"]]
+    status, out, _ = told("symmetry", "--env-config=a_sis", "--episodes", "20", *player, "with", *SMALL)
+    assert status == 0
+    assert f"under policy tail of {checkpoints['mf_pmd_tabular']}" in out
+
+
+REFUSED = [
+    (["symmetry"], "--env-config is missing"),
+    (["symmetry", "--env-config=a_sos"], "did you mean a_sis?"),
+    (["symmetry", "--env-config=a_sis", "--method", "guess"], "--method=guess: choose of closed-form"),
+    (["symmetry", "--env-config=a_sis", "--method", "enumeration"], "N = 1000, S = 2, A = 2"),
+    (["symmetry", "--env-config=a_sis", "--episodes", "1"], "at least"),
+    (["symmetry", "--env-config=a_sis", "--policy", "nowhere"], "path=nowhere"),
+    (["symmetry", "--env-config=a_sis", "with", "env_args.eps=2.0"], "env_args.eps=2.0"),
+    (["symmetry", "--env-config=a_sis", "with", "tau=2.0"], "no such setting"),
+    (["exploitability", "nowhere"], "path=nowhere"),
+    (["exploitability", "CHECKPOINT", "--policy", "best"], "--policy=best: choose one of"),
+    (["exploitability", "CHECKPOINT", "--episodes", "3"], "--episodes=3: at least 4"),
+    (["exploitability", "CHECKPOINT", "--env-config=a_rps"], "was trained on a_sis"),
+    (["exploitability", "CHECKPOINT", "--env-config=a_sis"], "3 steps, this game has 20"),
+    (["exploitability", "CHECKPOINT", "with", "env_args.n_agents=3"], "name the game that they change"),
+]
+
+
+@pytest.mark.parametrize(("words", "reason"), REFUSED, ids=[" ".join(words) for words, _ in REFUSED])
+def test_refusals_are_one_line(told, checkpoints, words, reason):
+    words = [checkpoints["mf_pmd_tabular"] if word == "CHECKPOINT" else word for word in words]
+    status, out, err = told(*words)
+    assert (status, out) == (2, "")
+    assert reason in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_a_closed_form_is_refused_where_there_is_none(told, blind):
+    status, _, err = told("symmetry", f"--env-config={blind}", "--method", "closed-form")
+    assert status == 2
+    assert err.startswith("error: A game without ")
+    status, _, err = told("symmetry", f"--env-config={blind}", "--method", "kernels")
+    assert (status, err.count("\n")) == (2, 1)
+
+
+def test_a_checkpoint_without_its_game_asks_for_it(told, checkpoints, tmp_path):
+    saved = torch.load(f"{checkpoints['mf_pmd_tabular']}/policy.th", weights_only=True)
+    torch.save(saved, tmp_path / "policy.th")  # as another host leaves it
+    status, _, err = told("exploitability", str(tmp_path))
+    assert status == 2
+    assert "--env-config=a_sis" in err
+    words = ["--env-config=a_sis", "--episodes", "8", "with", *SMALL]
+    assert told("exploitability", str(tmp_path), *words)[0] == 0
