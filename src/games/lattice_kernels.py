@@ -151,6 +151,7 @@ def _own_tables(game: PopulationGame, counts: Tensor, types: Tensor, h: int) -> 
     mu = (counts.double() / (game.n_agents - 1)).reshape(-1, game.n_states, game.n_actions)
     steps = torch.tensor(h, device=game.device)
     law, reward = game.tables_met(mu, types.unsqueeze(1), steps)
+    law = law.expand(len(types), len(mu), -1, -1, -1)  # a law free of mu comes once
     return law.flatten(2, 3), reward.flatten(2)
 
 

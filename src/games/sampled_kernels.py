@@ -40,7 +40,7 @@ def distances(
 
 def slopes_around(
     model: MeanFieldModel,
-    mu: Tensor,
+    populations: Tensor,
     cells: tuple[int, int],
     *,
     h: int,
@@ -48,31 +48,37 @@ def slopes_around(
     share: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """The steepest of P, R and nu' from one population to others where a cell's mass went to another.
+    """The steepest of P, R and nu' from a population to others where a cell's mass went to another.
 
     Args:
         model: whose tables take populations [Q, S, A] at once.
-        mu: [d] float64.
+        populations: mu, [Q, d] float64.
         cells: S and A.
         h: the step.
-        n_moves: random pairs of cells.
+        n_moves: random pairs of cells, M.
         share: of a cell's mass that moves.
         generator: of the pairs.
 
     Returns:
-        max |f(mu) - f(mu')|_1 / |mu - mu'|_1 of the three, [3]: no more than L_P, L_R and L_pop.
+        max |f(mu) - f(mu')|_1 / |mu - mu'|_1 of the three, [Q, 3]: no more than L_P, L_R and L_pop.
     """
-    there = moves(mu, n_moves, share=share, generator=generator)
-    both = torch.cat([mu.unsqueeze(0), there])
-    shaped = both.reshape(-1, *cells)
-    batch = (len(both), mu.numel())
-    laws = model.transition_at(h, shaped).expand(len(both), *cells, cells[0]).reshape(*batch, cells[0])
-    rewards = model.reward_at(h, shaped).expand(len(both), *cells).reshape(batch)
-    moved = population_update(laws, both)
+    there = torch.stack([moves(mu, n_moves, share=share, generator=generator) for mu in populations])
+    around = torch.cat([populations.unsqueeze(1), there], 1)  # [Q, M + 1, d]
+    at_once = max(1, ENTRIES_AT_ONCE // (around[0].numel() * cells[0]))
+    return torch.cat([_slopes(model, part, cells, h) for part in around.split(at_once)])
+
+
+def _slopes(model: MeanFieldModel, around: Tensor, cells: tuple[int, int], h: int) -> Tensor:
+    """From the first of populations [Q, M + 1, d] to the rest: [Q, 3]."""
+    mu = around.flatten(0, 1).unflatten(1, cells)
+    laws = model.transition_at(h, mu).expand(*mu.shape, cells[0]).flatten(1, 2)
+    rewards = model.reward_at(h, mu).expand(mu.shape).flatten(1)
+    moved = population_update(laws, around.flatten(0, 1))
+    laws, rewards, moved = (x.unflatten(0, around.shape[:2]) for x in (laws, rewards, moved))
     differences = (
-        (laws[1:] - laws[0]).abs().sum(-1).amax(1),
-        (rewards[1:] - rewards[0]).abs().amax(1),
-        (moved[1:] - moved[0]).abs().sum(1),
+        (laws[:, 1:] - laws[:, :1]).abs().sum(-1).amax(-1),
+        (rewards[:, 1:] - rewards[:, :1]).abs().amax(-1),
+        (moved[:, 1:] - moved[:, :1]).abs().sum(-1),
     )
-    distance = (there - mu).abs().sum(1)
-    return torch.stack([(difference / distance).max() for difference in differences])
+    distance = (around[:, 1:] - around[:, :1]).abs().sum(-1)  # [Q, M]
+    return torch.stack([(difference / distance).amax(1) for difference in differences], 1)

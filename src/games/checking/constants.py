@@ -47,19 +47,16 @@ def _sampled_constants(subject: Subject) -> dict[str, float]:
     populations = distributions(subject, 12)
     counts = round_to_lattice(populations, game.n_agents - 1)
     alpha, beta = distances(game, counts, subject.types, induced=model, h=subject.h)
-    slopes = [
-        slopes_around(
-            model,
-            mu,
-            (game.n_states, game.n_actions),
-            h=subject.h,
-            n_moves=DIRECTIONS,
-            share=0.5,
-            generator=subject.random,
-        )
-        for mu in populations
-    ]
-    steepest = torch.stack(slopes).amax(0).tolist()
+    slopes = slopes_around(
+        model,
+        populations,
+        (game.n_states, game.n_actions),
+        h=subject.h,
+        n_moves=DIRECTIONS,
+        share=0.5,
+        generator=subject.random,
+    )
+    steepest = slopes.amax(0).tolist()
     return dict(zip(NAMES, [alpha.max().item(), beta.max().item(), *steepest], strict=True))
 
 
