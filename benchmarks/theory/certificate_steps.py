@@ -151,11 +151,13 @@ def draw(walks: Sequence[Walk]) -> Any:
             place = range(len(bounds))
             panel.plot(place, bounds, color=colour, linewidth=1.2, label=f"N = {found.n_agents}")
             panel.errorbar(place, values, 2 * errors, fmt="o", color=colour, markersize=3, linewidth=0.8)
+            panel.set_ylim(-0.15, 2.15)  # no two laws are further apart than 2
             panel.grid(True, linewidth=0.3)
             panel.tick_params(labelsize=8)
     for column, key in enumerate(keys):
         axes[0, column].set_title(key, fontsize=10)
         axes[1, column].set_xlabel("h, environment steps", fontsize=8)
+        axes[1, column].xaxis.get_major_locator().set_params(integer=True)
     axes[0, 0].set_ylabel("e_h, population met from the flow, l1", fontsize=8)
     axes[1, 0].set_ylabel("d_h, own law from its law in the flow, l1", fontsize=8)
     axes[0, 0].legend(fontsize=7, title="lines: bounds; points: measured", title_fontsize=7)
