@@ -1,8 +1,9 @@
 """Population games, one a file, and how to make one by name."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import partial
 
 from ..errors import UserError
 from .a_beach import ABeach
@@ -10,6 +11,9 @@ from .a_rps import ARPS
 from .a_sis import ASIS
 from .base import PopulationGame, Step, SymmetryConstants
 from .check import check_game, require_sound
+from .mfglib_environments import ENVIRONMENTS as MFGLIB
+from .mfglib_environments import Bounds
+from .mfglib_game import MFGLibGame, make_mfglib
 from .own_game import load_game, make_own
 from .table_game import TableGame
 
@@ -26,7 +30,7 @@ def make(key: str, **env_args: object) -> PopulationGame:
     Defaults live in the environment's yaml alone, so every argument but device and seed is asked for.
 
     Args:
-        key: a name in the registry or, for a game of your own, ``file.py:Class`` or ``module:Class``.
+        key: a name in the registry, one of MFGLib's environments or, for a game of your own, ``file.py:Class`` or ``module:Class``.
 
     Raises:
         UserError: an unknown game, an unknown or a missing argument, a value out of range, or a game of
@@ -41,39 +45,46 @@ def make(key: str, **env_args: object) -> PopulationGame:
     asked = {n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
     missing = sorted(asked - set(env_args), key=list(parameters).index)
     if missing:
-        place = f"see config/envs/{key}.yaml for its default" if key in REGISTRY else "its yaml must set it"
+        place = "its yaml must set it" if ":" in key else f"see config/envs/{yaml_of(key)}.yaml for its default"
         raise UserError(f"env_args.{missing[0]}: {key} needs it, {place}")
-    if key in REGISTRY:
-        return game(**env_args)  # type: ignore[arg-type]
+    if not isinstance(game, type) or key in REGISTRY:
+        return game(**env_args)
     made = make_own(key, game, env_args)
     require_sound(made, key)
     return made
 
 
-def find_game(key: str) -> type[PopulationGame]:
-    """The class of a game.
+def find_game(key: str) -> Callable[..., PopulationGame]:
+    """The class of a game, or what makes one of MFGLib's environments a game.
 
     Raises:
         UserError: there is none of that name.
     """
     if key in REGISTRY:
         return REGISTRY[key]
+    if key in MFGLIB:
+        return partial(make_mfglib, key)
     if ":" in key:
         return load_game(key)
     raise UserError(
-        f"env_args.key={key}: no such game{did_you_mean(key, REGISTRY)}; there are {', '.join(REGISTRY)}, "
-        "and one of your own is file.py:Class"
+        f"env_args.key={key}: no such game{did_you_mean(key, {**REGISTRY, **MFGLIB})}; there are {', '.join(REGISTRY)}, "
+        f"MFGLib's {', '.join(MFGLIB)}, and one of your own is file.py:Class"
     )
 
 
 def _no_such_argument(key: str, name: str, parameters: Iterable[str]) -> str:
     if name in ("device", "seed"):
         return f"{key} must take device and seed and hand them to PopulationGame"
-    if key in REGISTRY:
-        remedy = f"another game has its own yaml, --env-config={key}"
+    if key in REGISTRY or key in MFGLIB:
+        remedy = f"another game has its own yaml, --env-config={yaml_of(key)}"
     else:
         remedy = "its yaml may hold what the class takes"
     return f"{key} has no such argument{did_you_mean(name, parameters)}; {remedy}"
+
+
+def yaml_of(key: str) -> str:
+    """The environment's yaml that holds a game of the package; one serves all of MFGLib's."""
+    return "mfglib" if key in MFGLIB else key
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -83,7 +94,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 __all__ = [
+    "MFGLIB",
     "REGISTRY",
+    "Bounds",
+    "MFGLibGame",
     "PopulationGame",
     "Step",
     "SymmetryConstants",

@@ -13,7 +13,7 @@ from ..functional.symmetrisation import group_means, mean_of_draws, random_arran
 from .base import PopulationGame
 from .joint_kernels import JointKernels, without_tables
 
-MOST = 30_000_000  # probabilities that are asked for, 240 MB
+MOST = 30_000_000  # probabilities that are asked for: 2 GB and half a minute
 ENTRIES_AT_ONCE = 2**22  # of the tables that one call makes
 MANY = 10**18  # beyond it nobody needs the figure
 
