@@ -89,7 +89,8 @@ class ScalarExtension(NamedTuple):
     Attributes:
         lower: [..., Q] float64; may leave the range of the samples.
         upper: [..., Q].
-        midpoint: of both, clipped to the range of the samples, [..., Q]: M-Lipschitz as well.
+        midpoint: of both, [..., Q]: M-Lipschitz as well, and within the range of the samples; clipped to
+            it, against rounding.
     """
 
     lower: Tensor

@@ -27,7 +27,9 @@ from torch import Tensor
 ROUNDING = 32 * torch.finfo(torch.float64).eps  # of the terms of a gradient: less than this is no descent
 NO_WEIGHT = 1e-15  # a weight that is zero but for rounding
 LEAST_LIMIT, LIMIT_PER_VERTEX = 100, 20
-TIE = 1e-9  # of a step: vertices that leave as early as this leave together, the best placed first
+# Of a step: of the vertices that would leave as early, the one with the largest share in the entering vertex
+# does, for it leaves the best conditioned face; chosen by rounding, a problem was seen to run into the limit.
+TIE = 1e-9
 
 
 class SimplexSolution(NamedTuple):
@@ -133,7 +135,7 @@ def simplex_qp(
         costs: c, [Q, m] float64.
         start: the vertex to start from, [Q] int64; None: the best one. Of vertices that differ by less
             than the square root of rounding, all may pass for optimal: the one given is kept.
-        limit: most faces to solve; None: 100 + 20 min(m, D + 1), several times what is ever needed.
+        limit: most faces to solve; None: 100 + 20 min(m, D + 1), several times what the hardest cases met took.
 
     Returns:
         SimplexSolution; a solution whose residual is not of the order of rounding is not optimal.

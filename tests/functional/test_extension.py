@@ -25,6 +25,7 @@ from mf_pmd.functional.extension import (
     piecewise_linear,
     steepest_pair,
 )
+from mf_pmd.functional.simplex_qp import simplex_qp
 
 
 def tensor(numbers):
@@ -252,7 +253,7 @@ def test_one_sample_constants_and_duplicates():
     assert (one.values == tensor([0.2, 0.8])).all()
     samples = torch.randn(9, 3, dtype=torch.float64)
     constant = kirszbraun(samples, tensor([[0.2, 0.8]]).expand(9, 2), 0.0, queries)
-    torch.testing.assert_close(constant.values, tensor([[0.2, 0.8]]).expand(20, 2), atol=1e-15, rtol=0)
+    assert (constant.values == tensor([0.2, 0.8])).all()  # weights sum to 1 but for rounding
     once = kirszbraun(samples, samples[:, :2], 1.0, queries)
     thrice = kirszbraun(samples.repeat(3, 1), samples[:, :2].repeat(3, 1), 1.0, queries)
     torch.testing.assert_close(thrice.values, once.values, atol=1e-12, rtol=0)
@@ -302,6 +303,15 @@ def test_float32_is_computed_in_float64_and_nothing_is_changed():
     assert all(torch.equal(old, new) for old, new in zip(before, arguments, strict=True))
 
 
+def test_a_constant_too_small_by_rounding_is_put_right():
+    samples, values = tight("box", "rotation")
+    found = kirszbraun(samples, values, 1 - 9e-10, torch.cat([samples, samples + 1e-7]))
+    assert found.residual.max() < 1e-12
+    assert (found.values[:60] - values).abs().max() < 1e-12
+    expected = kirszbraun(samples, values, 1.0, samples + 1e-7).values
+    torch.testing.assert_close(found.values[60:], expected, atol=1e-12, rtol=0)
+
+
 def test_too_small_a_constant_is_refused_and_named():
     samples, values = tensor([[0.0], [1.0], [3.0]]), tensor([[0.0], [0.5], [3.5]])
     for refuse in (
@@ -335,6 +345,25 @@ def test_what_is_not_solved_is_not_returned(monkeypatch):
     monkeypatch.setattr(module, "simplex_qp", functools.partial(module.simplex_qp, limit=2))
     with pytest.raises(NotSolvedError, match="residual"):
         kirszbraun(samples, values, 1.0, somewhere(samples, 50))
+
+
+def test_the_residual_is_that_of_the_formula_in_its_own_units(monkeypatch):
+    samples, values = 30 * POINTS["box"], POINTS["box"] @ rotation(4)
+    x, kept = somewhere(samples, 20), []
+
+    def stopped(*args, **options):
+        kept.append(simplex_qp(*args, **options, limit=2))
+        return kept[-1]
+
+    monkeypatch.setattr(module, "simplex_qp", stopped)
+    monkeypatch.setattr(module, "TOLERANCE", torch.inf)
+    found = kirszbraun(samples, values, 0.05, x)
+    assert found.residual.max() > 1
+    for row, weights in enumerate(kept[0].weights):
+        free = weights.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(formula(free, samples, values, 0.05, x[row]), free)
+        residual = gradient[weights > 0].max() - gradient.min()
+        assert found.residual[row].item() == pytest.approx(residual.item(), rel=1e-9, abs=1e-9)
 
 
 def test_lipschitz_constants(monkeypatch):
