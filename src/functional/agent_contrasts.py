@@ -89,7 +89,6 @@ class Contrasts(NamedTuple):
         sums: of the deviations of those visits, [X, K, N, C].
         noise: sums with the agent's mean of the step taken away and scaled so that their squares have
             the expectation of the squared noise of ``sums``, [X, K, N, C].
-        effects: a, the agents' mean deviations, [X, N, C].
         scatter: sums of squares that bound the noise, [2, N, C]: of 1 - the share of the others with the
             same outcome, and of the contrasts of rewards.
         outcome_of: rank of the next state among the outcomes of a cell, -1 where it never followed, [C, S].
@@ -100,7 +99,6 @@ class Contrasts(NamedTuple):
     visits: Tensor
     sums: Tensor
     noise: Tensor
-    effects: Tensor
     scatter: Tensor
     outcome_of: Tensor
     dropped: Tensor
@@ -244,7 +242,7 @@ def agent_contrasts(play: Play, *, tolerance: float) -> Contrasts:
         if moved <= tolerance:
             break
     visits, sums, noise = _block_sums(play, outcome_of, effects, count)
-    return Contrasts(visits, sums, noise, effects, scatter, outcome_of, dropped, sweeps)
+    return Contrasts(visits, sums, noise, scatter, outcome_of, dropped, sweeps)
 
 
 def _outcomes(play: Play) -> Tensor:

@@ -57,7 +57,7 @@ class Asymmetry(NamedTuple):
             where types are not known.
         largest_by_type: its maximum over types and cells; None likewise.
         at_least: lower bound of the maximum over agents and cells, by sample splitting.
-        at_most: upper bound of the same.
+        at_most: upper bound of the same; the two hold together at the level.
     """
 
     rms: Interval

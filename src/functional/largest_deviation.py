@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .student_t import t_quantile
 
+NEARLY_NORMAL = 1000  # degrees of freedom
 TILTS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.95)  # lambda of the upper bound, fixed beforehand
 
 
@@ -58,73 +59,87 @@ def largest_at_least(
 
     A mean over some agents of sum_s' sign_i(s') dev_i(s') is at most the largest l1 norm, whatever agents and
     signs are taken. Half of the blocks choose them: a quarter ranks the agents of every cell by their
-    |deviation| sqrt(visits), another finds the cell and how many of the first to take (1, 2, 4, ...) by
-    the largest lower end, and both rank again. The other half measures: its mean less a one-sided
-    quantile, Student's over the blocks, and less largest ln(1 / (1 - level)) / n, by which n draws all
-    alike may miss an event (so that few visits do not pass for certainty).
+    |deviation| sqrt(visits), another finds the cell and how many of the first to take (1, 2, 4, ...) by the
+    largest lower end, simultaneous over what it tries, and both rank again. The other half measures: its
+    mean less Student's quantile of its error over blocks, and less largest ln(2 / (1 - level)) / n, by which
+    n draws all alike may miss an event (so that few visits do not pass for certainty).
 
     Args:
         sums: of deviations, [X, K, N, C]: of all outcomes of a cell, none where none differs, or of rewards.
         visits: [K, N, C].
-        level: probability that the bound holds.
+        level: probability that this bound and the other side's hold, each missing with half of the rest.
         largest: what the deviation of one visit can be at most, 2 or 1.
         resolution: of the data; taken off the bound.
     """
     if len(sums) == 0:
         return LowerBound(0.0, 0.0, -1, 0)
     ranking, choosing, measuring = slice(0, None, 4), slice(2, None, 4), slice(1, None, 2)
-    sizes = _powers_of_two(visits.shape[1])
-    ends = _lower_ends(
-        _choose(sums[:, ranking], visits[ranking]),
-        sums[:, choosing],
-        visits[choosing],
-        sizes,
-        level=level,
-        largest=largest,
-    )[1]  # [P, C]
+    (_, n_blocks, n_agents, n_cells), miss = sums.shape, (1 - level) / 2
+    sizes = _powers_of_two(n_agents)
+    rare = largest * math.log(1 / miss)
+    taken = _take(_choose(sums[:, ranking], visits[ranking]), sums[:, choosing], visits[choosing], sizes)
+    steady = t_quantile(1 - miss / (len(sizes) * n_cells), NEARLY_NORMAL)  # or a few lucky agents win
+    ends = taken.mean - steady * taken.pooled_error - rare / taken.visits  # [P, C]
+    ends = torch.where(taken.seen, ends, -torch.inf)
     best, cell = divmod(int(ends.argmax()), ends.shape[1])
-    if not ends[best, cell] > -torch.inf:
+    if not bool(taken.seen[best, cell]):
         return LowerBound(0.0, 0.0, -1, 0)
-    here = slice(cell, cell + 1)
-    estimate, end = _lower_ends(
-        _choose(sums[:, ::2, :, here], visits[::2, :, here]),
-        sums[:, measuring, :, here],
-        visits[measuring, :, here],
-        sizes[best : best + 1],
-        level=level,
-        largest=largest,
-    )
-    return LowerBound(max(0.0, end.item() - resolution), estimate.item(), cell, int(sizes[best]))
+    sums, visits = sums[:, :, :, cell : cell + 1], visits[:, :, cell : cell + 1]
+    chosen = _choose(sums[:, ::2], visits[::2])
+    taken = _take(chosen, sums[:, measuring], visits[measuring], sizes[best : best + 1])
+    if not bool(taken.seen):
+        return LowerBound(0.0, 0.0, cell, int(sizes[best]))
+    quantile = t_quantile(1 - miss, n_blocks // 2 - 1)
+    end = taken.mean - quantile * taken.error - rare / taken.visits - resolution
+    return LowerBound(max(0.0, end.item()), taken.mean.item(), cell, int(sizes[best]))
 
 
 def _choose(sums: Tensor, visits: Tensor) -> Chosen:
     """Rank agents by sum_s' |T_i| / sqrt(n_i) in these blocks, [X, K, N, C] and [K, N, C]."""
     total, count = sums.sum(1), visits.sum(0)
     score = total.abs().sum(0) / count.clamp(min=1).sqrt()
-    return Chosen(
-        torch.where(count > 0, score, -1.0).argsort(dim=0, descending=True, stable=True), total.sign()
-    )
+    ranked = torch.where(count > 0, score, -1.0).argsort(dim=0, descending=True, stable=True)
+    return Chosen(ranked, total.sign())
 
 
-def _lower_ends(
-    chosen: Chosen, sums: Tensor, visits: Tensor, sizes: Tensor, *, level: float, largest: float
-) -> tuple[Tensor, Tensor]:
-    """Mean deviation of the first m agents of every cell, for P sizes m, and its lower end, [P, C] each.
+class Taken(NamedTuple):
+    """The first m agents of every cell, for P numbers m; [P, C] each.
 
-    The end is -inf where a block saw none of them, whose spread then tells nothing.
+    Attributes:
+        mean: of their signed deviations.
+        error: standard error of it, over the blocks.
+        pooled_error: the same from what all agents' blocks scatter: steadier, and blind to what agents share.
+        visits: n.
+        seen: whether every block saw one of them; without, the spread tells nothing.
     """
+
+    mean: Tensor
+    error: Tensor
+    pooled_error: Tensor
+    visits: Tensor
+    seen: Tensor
+
+
+def _take(chosen: Chosen, sums: Tensor, visits: Tensor, sizes: Tensor) -> Taken:
+    """What the chosen deviate by in these blocks, [X, K, N, C] and [K, N, C]."""
     n_blocks = len(visits)
-    taken = (chosen.signs != 0).any(0)
     signed = (sums * chosen.signs.unsqueeze(1)).sum(0)  # [K, N, C]
+    counted = visits * (chosen.signs != 0).any(0)
     order = chosen.order.expand(n_blocks, -1, -1)
-    found = signed.gather(1, order).cumsum(1)[:, sizes - 1]  # [K, P, C]
-    count = (visits * taken).gather(1, order).cumsum(1)[:, sizes - 1]
+    found, count = (part.gather(1, order).cumsum(1)[:, sizes - 1] for part in (signed, counted))
     n = count.sum(0)
-    estimate = found.sum(0) / n
-    spread = ((found - estimate * count) ** 2).sum(0).sqrt() / n * math.sqrt(n_blocks / (n_blocks - 1))
-    margin = t_quantile(level, n_blocks - 1) * spread + largest * math.log(1 / (1 - level)) / n
-    seen = (count > 0).all(0)
-    return estimate, torch.where(seen, estimate - margin, -torch.inf)
+    mean = found.sum(0) / n
+    widen = n_blocks / (n_blocks - 1)
+    scatter = ((found - mean * count) ** 2).sum(0)
+    own_mean = signed.sum(0) / counted.sum(0).clamp(min=1)
+    own_scatter = ((signed - own_mean * counted) ** 2).sum((0, 1)) / counted.sum((0, 1))  # [C], a visit
+    return Taken(
+        mean=mean,
+        error=(widen * scatter).sqrt() / n,
+        pooled_error=(widen * own_scatter / n).sqrt(),
+        visits=n,
+        seen=(count > 0).all(0),
+    )
 
 
 def _powers_of_two(n: int) -> Tensor:
@@ -155,12 +170,12 @@ def largest_at_most(
         visits: [K, N, C].
         log_events: logarithm of the number of events for each agent and cell.
         times: 2 for an l1 norm, 1 for a reward.
-        level: probability that the bound holds.
+        level: probability that this bound and the other side's hold, each missing with half of the rest.
         largest: what a deviation can be at most.
     """
     count = visits.sum(0)
     met = count > 0
-    log_odds = log_events + math.log(max(1, int(met.sum()))) + math.log(1 / (1 - level))
+    log_odds = log_events + math.log(max(1, int(met.sum()))) + math.log(2 / (1 - level))
     ends = (sums.sum(1).abs().sum(0) + times * noise_at_most(scatter, log_odds)) / count
     ends = torch.where(met, ends.clamp(max=largest), 0.0)
     agent, cell = divmod(int(ends.argmax()), ends.shape[1])

@@ -89,7 +89,7 @@ def symmetry_from_trajectories(
     labels, of_types = None, None
     if types is not None:
         labels, type_of = torch.unique(types, return_inverse=True)
-        of_types = type_contrasts(play, contrasts, type_of, len(labels))
+        of_types = type_contrasts(play, contrasts.outcome_of, type_of, len(labels))
 
     def told(quantity: Quantity) -> Asymmetry:
         return asymmetry(quantity, contrasts.visits, of_types, shape=(n_states, n_actions), level=level)
