@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import common
 import torch
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from mf_pmd.functional.best_response import best_response
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import Flow, MeanFieldModel, tabular_policy
 from mf_pmd.functional.online_mirror_descent import online_mirror_descent_step, policy_q_values
+from mf_pmd.games import PopulationGame
 from mf_pmd.runners.deviations import DeviationScore, scores_of
 
 AGENTS_AT_ONCE = 2**20  # of all episodes that are played side by side
@@ -53,7 +53,7 @@ def solve(model: MeanFieldModel, *, n_actions: int, step_size: float, iterations
     return best
 
 
-def exact_gain(game: common.games.PopulationGame, policy: Tensor) -> Gain:
+def exact_gain(game: PopulationGame, policy: Tensor) -> Gain:
     """Exact for games whose kernels do not read the population and whose rewards are linear in it.
 
     Agents are then independent, a deviator moves no other, and its expected reward is that at the mean of
@@ -77,7 +77,7 @@ def exact_gain(game: common.games.PopulationGame, policy: Tensor) -> Gain:
     return Gain(mean, max(gains))
 
 
-def type_flows(game: common.games.PopulationGame, policy: Tensor, personal: Tensor) -> Tensor:
+def type_flows(game: PopulationGame, policy: Tensor, personal: Tensor) -> Tensor:
     """Where agents of each type are and what they do, when no kernel reads the population: [G, H, S, A]."""
     anything = torch.full(policy.shape[1:], 1 / policy[0].numel(), dtype=torch.float64)
     law = game.transition_table(anything.expand(len(personal), -1, -1), personal)  # [G, S, A, S]
@@ -99,9 +99,7 @@ def overcrowding(n_others: int) -> float:
 
 
 @torch.no_grad()
-def bracketed(
-    game: common.games.PopulationGame, policy: Tensor, *, n_episodes: int, seed: int
-) -> dict[str, float]:
+def bracketed(game: PopulationGame, policy: Tensor, *, n_episodes: int, seed: int) -> dict[str, float]:
     """The bracket of ``runners.deviations`` on episodes in which all agents play a table [H, S, A]."""
     torch.manual_seed(seed)
     choose = shared(tabular_policy(policy.float()), game, reads_population=False)

@@ -1,10 +1,9 @@
 """Games made for the experiments: one where the rates are attained, one where nothing cancels."""
 
 import torch
-from common import games
 from torch import Tensor
 
-from mf_pmd.games import SymmetryConstants, TableGame
+from mf_pmd.games import PopulationGame, SymmetryConstants, TableGame
 
 
 class CapacityGame(TableGame):
@@ -59,7 +58,7 @@ class OneSided(TableGame):
         seed: of the game's own stream.
     """
 
-    def __init__(self, game: games.PopulationGame, personal: Tensor, *, seed: int) -> None:
+    def __init__(self, game: PopulationGame, personal: Tensor, *, seed: int) -> None:
         self.game = game
         super().__init__(
             n_agents=game.n_agents,

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import common
 import numpy as np
 import scipy.stats
+import yaml
 from common import env_args, markdown
 from ipmd_against_mf_pmd import ALGORITHMS, LITERAL
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -138,7 +139,7 @@ def marks_of(options, key: str) -> list[int]:
 
 def default_epochs(key: str) -> int:
     """Epochs of a run with the default settings: t_max over the steps of an epoch."""
-    text = common.yaml.safe_load((common.ENVS / f"{key}.yaml").read_text(encoding="utf-8"))
+    text = yaml.safe_load((common.ENVS / f"{key}.yaml").read_text(encoding="utf-8"))
     return text["t_max"] // (10 * text["env_args"]["horizon"])
 
 

@@ -33,6 +33,8 @@ from td_learning import (
 )
 from torch import Tensor
 
+from mf_pmd.games import PopulationGame
+
 TAU = 0.015
 HORIZON = 5  # values travel one step back an episode: the longer, the later the rate is seen
 SETTLED = 0.03  # of the episodes: the slope of Alg. 1 in M is fitted beyond, where values have travelled
@@ -138,7 +140,7 @@ def _capacity(n_agents: int, seed: int) -> CapacityGame:
     return CapacityGame(n_agents=n_agents, horizon=HORIZON, seed=seed)
 
 
-def _game(key: str, seed: int, **changes) -> common.games.PopulationGame:
+def _game(key: str, seed: int, **changes) -> PopulationGame:
     return make_game(key, seed=seed, horizon=HORIZON, **changes)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import common
 import torch
 from torch import Tensor
 
@@ -14,10 +13,11 @@ from mf_pmd.functional.mean_field import Flow, mean_field_flow, tabular_policy
 from mf_pmd.functional.online_mirror_descent import policy_q_values
 from mf_pmd.functional.private_td import Trajectories, private_td_step
 from mf_pmd.functional.td_targets import paper_learning_rate, sweep_backwards
+from mf_pmd.games import PopulationGame
 
 AGENTS_AT_ONCE = 2**17  # of all episodes that are played side by side
 
-Maker = Callable[[int], common.games.PopulationGame]
+Maker = Callable[[int], PopulationGame]
 """A game from a seed."""
 
 
@@ -43,14 +43,14 @@ class Episodes(NamedTuple):
     pooled: list[list[CellStatistics]]
 
 
-def random_policy(game: common.games.PopulationGame, *, spread: float, seed: int = 0) -> Tensor:
+def random_policy(game: PopulationGame, *, spread: float, seed: int = 0) -> Tensor:
     """Rows softmax(spread z), z standard normal: [H, S, A] float64; uniform at spread 0."""
     shape = (game.horizon, game.n_states, game.n_actions)
     draws = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return torch.softmax(spread * draws, -1)
 
 
-def exact_q(game: common.games.PopulationGame, policy: Tensor, *, tau: float) -> Exact:
+def exact_q(game: PopulationGame, policy: Tensor, *, tau: float) -> Exact:
     """Q^{tau, pi} of the induced game, by backward induction along its flow (Yardim & He 2025, Def. 10)."""
     flow = mean_field_flow(game.mean_field_model(), tabular_policy(policy))
     return Exact(policy_q_values(with_entropy(flow, tau)), flow.mu)
@@ -61,7 +61,7 @@ def with_entropy(flow: Flow, tau: float) -> Flow:
     return flow._replace(reward=flow.reward + tau * entropy(flow.policy.log()).unsqueeze(-1))
 
 
-def limit_q(game: common.games.PopulationGame, policy: Tensor, *, tau: float) -> tuple[Tensor, Tensor]:
+def limit_q(game: PopulationGame, policy: Tensor, *, tau: float) -> tuple[Tensor, Tensor]:
     """What TD tends to as M and N grow: from agent 1 alone, and pooled over all; [H, S, A] each.
 
     Types of agents move by kernels of their own against one population; agent 1 learns the Q of its own
@@ -114,7 +114,7 @@ def play_episodes(make: Maker, policy: Tensor, *, counts: Sequence[int], seeds: 
     return Episodes(Trajectories(*(torch.cat(f, -1) for f in zip(*firsts, strict=True))), pooled)
 
 
-def trajectories(game: common.games.PopulationGame, choose: Callable, batch_size: int) -> Trajectories:
+def trajectories(game: PopulationGame, choose: Callable, batch_size: int) -> Trajectories:
     """Some episodes of all agents."""
     steps = list(play(game, choose, batch_size=batch_size))
     states = torch.stack([*(step.states for step in steps), steps[-1].next_states], 1)
@@ -123,7 +123,7 @@ def trajectories(game: common.games.PopulationGame, choose: Callable, batch_size
     )
 
 
-def counted(part: Trajectories, game: common.games.PopulationGame) -> CellStatistics:
+def counted(part: Trajectories, game: PopulationGame) -> CellStatistics:
     """All agents of all these episodes in one table of counts, B = 1."""
     sizes = {"n_states": game.n_states, "n_actions": game.n_actions}
     return cell_statistics(*part, **sizes, dtype=torch.float64).pooled()
