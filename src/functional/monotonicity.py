@@ -8,7 +8,7 @@ from torch import Tensor
 from .population_slopes import affine_gap
 
 WRITTEN = 6  # entries of a population that are told
-TOLERANCE = 1e-9  # of sums of products of probabilities and rewards
+TOLERANCE = 1e-6  # of sums of products of probabilities and rewards that may come in float32
 
 
 class Monotonicity(NamedTuple):

@@ -121,26 +121,47 @@ def _tables(game: PopulationGame, which: int) -> Callable[..., Tensor]:
     """The mean over agents of one of the two tables that they meet, as a function of (mu, h)."""
     types, type_of = torch.unique(game.personal, return_inverse=True)  # [G], [N]
     share = torch.bincount(type_of).double() / game.n_agents  # [G]
+    met = _met_by_others if game.population == "others" else _met_by_all
     entries = game.n_states * game.n_actions * game.n_states
-    trailing = (game.n_states,) if which == 0 else ()
-
-    def met(steps: Tensor, mu: Tensor, personal: Tensor) -> Tensor:
-        if game.population == "others":
-            return (game.transition_at, game.reward_at)[which](steps, mu, personal)
-        return game.tables_met(mu, personal, steps)[which]
+    if game.population == "all":
+        entries *= game.n_states * game.n_actions
 
     def table(mu: Tensor, h: int = 0) -> Tensor:
         at_once = max(1, ENTRIES_AT_ONCE // (entries * max(1, mu[..., 0, 0].numel())))
-        total: Tensor | float = 0.0
-        for part in torch.arange(len(types), device=game.device).split(at_once):
-            personal = types[part].double().reshape(-1, *(1,) * (mu.dim() - 2))
-            own = met(torch.tensor(h, device=game.device), mu, personal)
-            own = own.expand(len(part), *mu.shape, *trailing)
-            total = total + torch.tensordot(share[part].to(own.dtype), own, dims=1)
-        assert isinstance(total, Tensor)
-        return total
+        parts = torch.arange(len(types), device=game.device).split(at_once)
+        means = [
+            torch.tensordot(share[part].to(mu.dtype), met(game, which, types[part].double(), mu, h), dims=1)
+            for part in parts
+        ]
+        return torch.stack(means).sum(0)
 
     return table
+
+
+def _met_by_others(game: PopulationGame, which: int, types: Tensor, mu: Tensor, h: int) -> Tensor:
+    """A table (0 of laws, 1 of rewards) for each type, [G, *mu.shape, ...]."""
+    personal = types.reshape(-1, *(1,) * (mu.dim() - 2))
+    return _table(game, which, h, mu.expand(len(types), *mu.shape), personal)
+
+
+def _met_by_all(game: PopulationGame, which: int, types: Tensor, mu: Tensor, h: int) -> Tensor:
+    """The same for agents that count themselves in: from cell c they meet ((N - 1) mu + e_c) / N."""
+    *batch, n_states, n_actions = mu.shape
+    n_cells, n = n_states * n_actions, game.n_agents
+    own = torch.eye(n_cells).to(mu).reshape(n_cells, *(1,) * len(batch), n_states, n_actions)
+    everyone = (mu * (n - 1) + own) / n  # [d, ..., S, A]
+    personal = types.reshape(-1, 1, *(1,) * len(batch))
+    found = _table(game, which, h, everyone.expand(len(types), *everyone.shape), personal)
+    cells = found.flatten(len(batch) + 2, len(batch) + 3)  # [G, d, ..., d, *]
+    rows = cells.diagonal(dim1=1, dim2=len(batch) + 2)  # [G, ..., *, d]
+    return rows.movedim(-1, len(batch) + 1).unflatten(len(batch) + 1, (n_states, n_actions))
+
+
+def _table(game: PopulationGame, which: int, h: int, mu: Tensor, personal: Tensor) -> Tensor:
+    steps = torch.tensor(h, device=game.device)
+    if which == 0:
+        return game.transition_at(steps, mu, personal).expand(*mu.shape, game.n_states)
+    return game.reward_at(steps, mu, personal).expand(mu.shape)
 
 
 def _lattices(

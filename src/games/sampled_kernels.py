@@ -9,6 +9,7 @@ from ..functional.populations import moves
 from .base import PopulationGame
 
 ENTRIES_AT_ONCE = 2**22  # of the transition tables that one call makes
+ROUNDING = 1e-6  # of the distance of two laws, of tables that are computed in float32
 
 
 def distances(
@@ -60,7 +61,8 @@ def slopes_around(
         generator: of the pairs.
 
     Returns:
-        max |f(mu) - f(mu')|_1 / |mu - mu'|_1 of the three, [Q, 3]: no more than L_P, L_R and L_pop.
+        max |f(mu) - f(mu')|_1 / |mu - mu'|_1 of the three, what can be rounding left out, [Q, 3]: no more
+        than L_P, L_R and L_pop.
     """
     there = torch.stack([moves(mu, n_moves, share=share, generator=generator) for mu in populations])
     around = torch.cat([populations.unsqueeze(1), there], 1)  # [Q, M + 1, d]
@@ -81,4 +83,4 @@ def _slopes(model: MeanFieldModel, around: Tensor, cells: tuple[int, int], h: in
         (moved[:, 1:] - moved[:, :1]).abs().sum(-1),
     )
     distance = (around[:, 1:] - around[:, :1]).abs().sum(-1)  # [Q, M]
-    return torch.stack([(difference / distance).amax(1) for difference in differences], 1)
+    return torch.stack([((x - ROUNDING).clamp(min=0.0) / distance).amax(1) for x in differences], 1)

@@ -18,26 +18,25 @@ class Peak(NamedTuple):
     point: Tensor
 
 
-def climb(
-    objective: Callable[[Tensor], Tensor], points: Tensor, neighbours: Callable[[Tensor], Tensor]
-) -> Peak:
-    """The largest value that is met, no smaller than that of any given point.
+def highest(values: Tensor, points: Tensor) -> Peak:
+    """The best of points [Q, d] with values [Q]."""
+    where = int(values.argmax())
+    return Peak(values[where].item(), points[where])
+
+
+def climb(objective: Callable[[Tensor], Tensor], start: Peak, neighbours: Callable[[Tensor], Tensor]) -> Peak:
+    """The largest value that is met on the way up, no smaller than that of the start.
 
     Args:
         objective: points [Q, d] -> values [Q].
-        points: to start from, [Q, d].
+        start: where to begin.
         neighbours: a point [d] -> points around it [K, d].
     """
-    best = _highest(objective, points)
+    best = start
     for _ in range(ROUNDS):
-        found = _highest(objective, neighbours(best.point))
+        around = neighbours(best.point)
+        found = highest(objective(around), around)
         if found.value <= best.value:
             break
         best = found
     return best
-
-
-def _highest(objective: Callable[[Tensor], Tensor], points: Tensor) -> Peak:
-    values = objective(points)
-    where = int(values.argmax())
-    return Peak(values[where].item(), points[where])

@@ -11,14 +11,16 @@ from ...games.check import steps_looked_at
 from ...games.induced import induced_game
 from ...games.joint_kernels import JointKernels, without_tables
 from ...games.sampled_kernels import distances, slopes_around
-from .climb import climb
+from .climb import climb, highest
 from .monotonicity import monotonicity_at
 from .record import LOWER, Constant, Symmetry
 from .sampled_joint import sampled_joint_symmetry
 from .worst import worst_of
 
 MOST_TYPES = 64  # personal parameters looked at; of more, these many from the least to the largest
-PAIRS = 64  # of cells between which mass is moved, to see a slope
+PAIRS = 32  # of cells between which mass is moved, to see a slope
+STEPS = 4  # of each share of mass, from a point to others around it, in a search for slopes
+MOVES = 64  # likewise, in a search for distances
 NUMBERS_AT_ONCE = 2**22  # of the laws that one call makes
 
 
@@ -60,7 +62,7 @@ def _at_step(game: PopulationGame, model: MeanFieldModel, h: int, n_populations:
     n_cells = game.n_states * game.n_actions
     populations = spread_populations(n_populations, n_cells, generator=generator).to(game.device)
     far = [_farthest(game, model, h, populations, which, generator) for which in range(2)]
-    steep = [_steepest(game, model, h, populations, which, generator) for which in range(3)]
+    steep = _steepest(game, model, h, populations, generator)
     found = monotonicity_at(game, model, h, populations)
     types = len(_types(game))
     looked_at = f"{types} types of agents in all {n_cells} cells at {n_populations} populations, then uphill"
@@ -100,10 +102,13 @@ def _farthest(
         return distances(game, counts, types, induced=model, h=h)[which]  # [G, Q, d]
 
     def neighbours(counts: Tensor) -> Tensor:
-        return round_to_lattice(_moved(counts.double(), generator) / n_others, n_others)
+        return round_to_lattice(_moved(counts.double(), MOVES, generator) / n_others, n_others)
+
+    def farthest(counts: Tensor) -> Tensor:
+        return apart(counts).amax((0, 2))
 
     start = round_to_lattice(populations, n_others)
-    peak = climb(lambda counts: apart(counts).amax((0, 2)), start, neighbours)
+    peak = climb(farthest, highest(farthest(start), start), neighbours)
     g, _, cell = torch.unravel_index(apart(peak.point.unsqueeze(0)).argmax(), (len(types), 1, start.shape[1]))
     s, a = divmod(int(cell), game.n_actions)
     where = f"u = {types[g].item():g} in s = {s}, a = {a}, others {_counted(peak.point)}"
@@ -115,10 +120,9 @@ def _steepest(
     model: MeanFieldModel,
     h: int,
     populations: Tensor,
-    which: int,
     generator: torch.Generator,
-) -> Constant:
-    """L_P (0), L_R (1) or L_pop (2), uphill on the simplex."""
+) -> list[Constant]:
+    """L_P, L_R and L_pop, uphill on the simplex."""
     cells = (game.n_states, game.n_actions)
     n_moves = max(1, min(PAIRS, NUMBERS_AT_ONCE // (populations.shape[1] * game.n_states)))
 
@@ -127,17 +131,20 @@ def _steepest(
             slopes_around(model, points, cells, h=h, n_moves=n_moves, share=share, generator=generator)
             for share in (1.0, 0.01)
         )
-        return torch.maximum(far, near)[:, which]
+        return torch.maximum(far, near)
 
-    peak = climb(slopes, populations, lambda mu: _moved(mu, generator)[:: PAIRS // 8])
-    return Constant(peak.value, LOWER)
+    def uphill(which: int) -> Constant:
+        start = highest(seen[:, which], populations)
+        peak = climb(lambda mu: slopes(mu)[:, which], start, lambda mu: _moved(mu, STEPS, generator))
+        return Constant(peak.value, LOWER)
+
+    seen = slopes(populations)  # [Q, 3]
+    return [uphill(which) for which in range(3)]
 
 
-def _moved(mu: Tensor, generator: torch.Generator) -> Tensor:
-    """Points with all, half or a tenth of one cell's mass moved to another, [3 PAIRS, d]."""
-    if len(mu) == 1:
-        return mu.unsqueeze(0)
-    return torch.cat([moves(mu, PAIRS, share=share, generator=generator) for share in (1.0, 0.5, 0.1)])
+def _moved(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Points with all, half or a tenth of one cell's mass moved to another, [3 n, d]."""
+    return torch.cat([moves(mu, n, share=share, generator=generator) for share in (1.0, 0.5, 0.1)])
 
 
 def _counted(counts: Tensor) -> str:

@@ -14,7 +14,7 @@ from ...games import PopulationGame
 from ...games.joint_kernels import JointKernels
 
 TRIED = 200  # populations at which a model is compared with its affine interpolation
-AFFINE = 1e-9  # largest distance from it
+AFFINE = 1e-6  # largest distance from it, of tables that may be computed in float32
 ENTRIES_AT_ONCE = 2**20  # of the laws that one call makes
 MOST_ENTRIES = 2**24  # of laws at all corners, and of distances between them
 

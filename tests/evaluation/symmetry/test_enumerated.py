@@ -5,7 +5,8 @@ import torch
 
 from mf_pmd.errors import UserError
 from mf_pmd.evaluation.symmetry.enumerated import enumerated_symmetry
-from mf_pmd.evaluation.symmetry.record import CONSTANTS, EXACT, LOWER, UPPER
+from mf_pmd.evaluation.symmetry.record import CONSTANTS, EXACT, LOWER, UPPER, Constant
+from mf_pmd.evaluation.symmetry.worst import worst_of
 from mf_pmd.functional.populations import spread_populations
 from mf_pmd.games import TableGame
 from mf_pmd.games.induced import induced_game
@@ -144,6 +145,19 @@ def test_of_steps_that_differ_the_worst_counts():
     assert exact(found)
     assert found.monotone is False  # step 0 alone would be
     assert found.looked_at.endswith("all 4 steps")
+
+
+def test_kinds_of_a_maximum():
+    one = enumerated_symmetry(Tides())
+    low = one._replace(alpha=Constant(0.5, LOWER), beta=Constant(0.0, LOWER), monotone=None)
+    high = one._replace(alpha=Constant(0.1, EXACT), beta=Constant(0.2, EXACT), monotone=True)
+    worst = worst_of([low, high])
+    assert worst.alpha[:2] == (0.5, LOWER)
+    assert worst.beta == Constant(0.2, LOWER, "step 1")  # step 0 may be worse than was seen
+    assert worst.monotone is None
+    upper = worst_of([high._replace(alpha=Constant(0.3, UPPER)), high])
+    assert upper.alpha[:2] == (0.3, UPPER)
+    assert worst_of([low]) is low
 
 
 @pytest.mark.parametrize("n_agents", [3, 4, 5])

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mf_pmd.errors import UserError
-from mf_pmd.evaluation.symmetry.climb import climb
+from mf_pmd.evaluation.symmetry.climb import climb, highest
 from mf_pmd.evaluation.symmetry.enumerated import enumerated_symmetry
-from mf_pmd.evaluation.symmetry.record import CONSTANTS, ESTIMATE, LOWER
+from mf_pmd.evaluation.symmetry.record import CONSTANTS, ESTIMATE, EXACT, LOWER
 from mf_pmd.evaluation.symmetry.sampled import sampled_symmetry
 from mf_pmd.games import PopulationGame, TableGame
 from mf_pmd.games.joint_kernels import TableKernels
@@ -41,6 +41,31 @@ def test_an_agent_that_counts_itself_in(make_game, key):
         assert seen.beta.value >= 0.99 * exact.beta.value
 
 
+class Single(TableGame):
+    """The same law as its other self, in single precision."""
+
+    def __init__(self, n_agents=50):
+        law = torch.tensor([0.5, 0.5])
+        super().__init__(n_agents=n_agents, n_states=2, n_actions=2, horizon=2, initial_law=law)
+
+    def transition_table(self, mu, personal):
+        out = 0.1 + 0.7 * mu.float()[..., 1, :].sum(-1) + 0.05 * personal.float()
+        out = out.double()[..., None, None].expand(*out.shape, 2, 2)
+        return torch.stack([1 - out, out], -1)
+
+    def reward_table(self, mu, personal):
+        return (1 - mu.float() / 3).double() + 0 * personal[..., None, None]
+
+
+def test_rounding_makes_no_slopes():
+    seen = sampled_symmetry(Single(), n_populations=12)
+    assert 0.69 < seen.lipschitz_transition.value <= 0.7
+    assert 0.16 < seen.lipschitz_reward.value <= 1 / 6
+    exact = enumerated_symmetry(Single(5))
+    assert exact.lipschitz_transition[:2] == (pytest.approx(0.7, abs=1e-6), EXACT)
+    assert exact.lipschitz_reward[:2] == (pytest.approx(1 / 6, abs=1e-6), EXACT)
+
+
 class Peak(TableGame):
     """Agents differ only where about 7 of 10 others are in one particular cell, far from all corners."""
 
@@ -66,11 +91,14 @@ def test_climbing_finds_what_lies_between_the_samples():
     assert "in cell 2" in seen.alpha.where
 
 
-def test_climbing_never_falls():
+def test_climbing_stops_at_the_top():
+    def hill(x):
+        return -((x[:, 0] - 0.6) ** 2)
+
     points = torch.linspace(0, 1, 5).double().unsqueeze(1)
-    peak = climb(
-        lambda x: -((x[:, 0] - 0.6) ** 2), points, lambda x: x + torch.tensor([[-0.1], [0.1], [0.05]])
-    )
+    start = highest(hill(points), points)
+    assert start.point.item() == 0.5
+    peak = climb(hill, start, lambda x: x + torch.tensor([[-0.1], [0.1], [0.05]]).double())
     assert peak.value == pytest.approx(0.0, abs=1e-12)
     assert peak.point.item() == pytest.approx(0.6)
 
