@@ -193,7 +193,7 @@ def extend(lifted: Lifted, queries: Tensor) -> Extension:
     room = functions, len(asked)
     found = Extension(values.new_empty(*room, width), values.new_empty(room), values.new_empty(room).long())
     for some in _in_turn(functions, len(asked) * count * (asked.shape[1] + width)):
-        for rows in _in_turn(len(asked), count * len(heights[some])):
+        for rows in _in_turn(len(asked), count * max(len(heights[some]), asked.shape[1])):
             piece = _extend(lifted.places, heights[some], values[some], asked[rows])
             for whole, part in zip(found, piece, strict=True):
                 whole[some, rows] = part
@@ -205,7 +205,9 @@ def _extend(places: Tensor, heights: Tensor, values: Tensor, asked: Tensor) -> E
     """F functions at Q scaled queries: one programme for each pair.
 
     Its vertices are (z_i, G_i / M), its target (x, g / M), its costs |z_i - x|^2 - |G_i - g|^2 / M^2. Any g
-    will do; with that of the nearest sample the costs vanish there, and so do rounding errors.
+    will do, and any constant may be taken from the costs: with those of the nearest sample z_n they
+    vanish there, and rounding with them; |z_i - x|^2 - |z_n - x|^2 = <z_i - z_n, z_i + z_n - 2 x> keeps
+    its digits however far x is.
 
     Args:
         places: [m, d].
@@ -213,10 +215,10 @@ def _extend(places: Tensor, heights: Tensor, values: Tensor, asked: Tensor) -> E
         asked: [Q, d].
     """
     functions, queries = len(values), len(asked)
-    far = torch.cdist(asked, places, compute_mode=EXACT)  # [Q, m]
-    near = far.argmin(-1)
-    around = heights[:, near]  # [F, Q, k]
-    costs = far**2 - torch.cdist(around, heights, compute_mode=EXACT) ** 2  # [F, Q, m]
+    near = torch.cdist(asked, places, compute_mode=EXACT).argmin(-1)  # [Q]
+    nearest, around = places[near, None], heights[:, near]  # [Q, 1, d], [F, Q, k]
+    farther = ((places - nearest) * (places + nearest - 2 * asked[:, None])).sum(-1)  # [Q, m]
+    costs = farther - torch.cdist(around, heights, compute_mode=EXACT) ** 2  # [F, Q, m]
     targets = torch.cat([asked.expand(functions, -1, -1), around], -1)  # [F, Q, d + k]
     points = torch.cat([places.expand(functions, -1, -1), heights], -1)  # [F, m, d + k]
     solution = simplex_qp(

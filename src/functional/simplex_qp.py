@@ -135,7 +135,8 @@ def simplex_qp(
         costs: c, [Q, m] float64.
         start: the vertex to start from, [Q] int64; None: the best one. Of vertices that differ by less
             than the square root of rounding, all may pass for optimal: the one given is kept.
-        limit: most faces to solve; None: 100 + 20 min(m, D + 1), several times what the hardest cases met took.
+        limit: most faces to solve; None: 100 + 20 min(m, D + 1), several times what the hardest cases met
+            took.
 
     Returns:
         SimplexSolution; a solution whose residual is not of the order of rounding is not optimal.

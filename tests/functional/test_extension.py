@@ -270,6 +270,13 @@ def test_samples_on_a_line_in_space():
     torch.testing.assert_close(found.values, expected, atol=1e-12, rtol=0)
 
 
+def test_far_off_only_the_place_along_the_samples_counts():
+    line = torch.arange(-10, 11).double()[:, None] / 10 * tensor([1.0, 0.0])
+    x = torch.stack([torch.rand(50).double() * 2 - 1, torch.full((50,), 1e6).double()], -1)
+    found = kirszbraun(line, line[:, :1], 1.0, x)
+    assert (found.values[:, 0] - x[:, 0]).abs().max() < 1e-8
+
+
 def test_samples_closer_than_the_root_of_rounding():
     samples = torch.cat([POINTS["box"], POINTS["box"] + 1e-9])
     values = samples @ rotation(4)
