@@ -28,6 +28,11 @@ class InducedGame(MeanFieldModel):
 
     n_actions: int
 
+    def _replace(self, **changes: Any) -> "InducedGame":  # a tuple's own forgets what is no field
+        changed = super()._replace(**changes)
+        changed.n_actions = self.n_actions
+        return changed
+
     def to_mfglib(self, *, dtype: torch.dtype | None = None) -> Any:
         """The same game as an ``Environment`` of MFGLib, for its solvers and its exploitability_score.
 

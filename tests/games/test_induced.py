@@ -263,6 +263,11 @@ def test_without_mfglib_it_says_which_extra(make_game, monkeypatch):
         induced_game(make_game("a_sis", n_agents=3)).to_mfglib()
 
 
+def test_a_changed_copy_is_still_of_its_game(make_game):
+    longer = induced_game(make_game("a_rps", n_agents=3, horizon=4))._replace(horizon=7)
+    assert (longer.to_mfglib().T, longer.to_mfglib().A) == (6, (3,))
+
+
 def test_a_flow_walks_it(make_game):
     game = make_game("a_sis", n_agents=3, horizon=5)
     flow = mean_field_flow(induced_game(game), uniform_policy(2, 2))
