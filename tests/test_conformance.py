@@ -5,6 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
+import mfglib.env
 import pytest
 import yaml
 
@@ -49,8 +50,10 @@ def test_every_piece_is_named_by_a_yaml_and_every_name_is_a_piece(key, files, re
 
 
 def test_every_game_has_its_yaml():
-    assert {load(path)["env_args"]["key"] for path in ENVS} == set(games.REGISTRY)
-    assert {path.stem for path in ENVS} == set(games.REGISTRY)
+    keys = {path.stem: load(path)["env_args"]["key"] for path in ENVS}
+    assert keys.pop("mfglib") in games.MFGLIB  # one for all of MFGLib's
+    assert set(keys) == set(keys.values()) == set(games.REGISTRY)
+    assert not set(games.REGISTRY) & set(games.MFGLIB)
     for key, game in games.REGISTRY.items():
         assert inspect.getfile(game).endswith(f"{key}.py")
 
@@ -63,6 +66,30 @@ def test_the_yaml_of_a_game_gives_every_argument_and_no_other(key):
     for name, parameter in parameters.items():  # defaults live in yaml alone
         assert (parameter.default is parameter.empty) == (name not in ("device", "seed"))
         assert parameter.kind is parameter.KEYWORD_ONLY
+
+
+def test_the_yaml_of_mfglib_gives_every_knob_of_its_environments_and_no_other():
+    env_args = load(SOURCE / "config" / "envs" / "mfglib.yaml")["env_args"]
+    taken = {key: inspect.signature(getattr(mfglib.env.Environment, key)).parameters for key in games.MFGLIB}
+    assert set(env_args["knobs"]) == {name for parameters in taken.values() for name in parameters}
+    assert set(env_args["knobs"].values()) == {None}
+    asked = inspect.signature(games.find_game("beach_bar")).parameters
+    assert set(env_args) - {"key"} == set(asked) - {"device", "seed"}
+    lines = (SOURCE / "config" / "envs" / "mfglib.yaml").read_text(encoding="utf-8").splitlines()
+    for key, parameters in taken.items():  # the comment of a knob names the environments that have it
+        for name in set(parameters) - {"T", "mu0"}:
+            assert any(line.startswith(f"    {name}: ") and key in line for line in lines), (key, name)
+    offered = next(line for line in lines if line.startswith("  key: ")).split("#")[1].split(";")[0]
+    assert {word.strip() for word in offered.split("|")} == set(games.MFGLIB)
+
+
+def test_the_environments_of_mfglib_are_all_there():
+    made = {
+        name
+        for name, method in inspect.getmembers(mfglib.env.Environment, inspect.ismethod)
+        if not name.startswith("_")
+    }
+    assert made == set(games.MFGLIB)
 
 
 @pytest.mark.parametrize("path", ALGS, ids=lambda path: path.stem)
@@ -180,7 +207,27 @@ def undocumented(keys, page):
 @pytest.mark.parametrize("env", [path.stem for path in ENVS])
 @pytest.mark.parametrize("alg", [path.stem for path in ALGS])
 def test_every_algorithm_plays_every_game(build, alg, env):
-    pieces = build(alg, env, "env_args.n_agents=6", "env_args.horizon=2", "test_nepisode=10")
+    check_a_short_run(build, alg, env)
+
+
+@pytest.mark.parametrize(
+    ("alg", "key"),
+    [
+        pytest.param(path.stem, key, marks=[] if path.stem == "mf_pmd_tabular" else pytest.mark.slow)
+        for path in ALGS
+        for key in games.MFGLIB
+    ],
+)
+def test_every_algorithm_plays_every_environment_of_mfglib(build, alg, key):
+    sizes = {"building_evacuation": ("floor_l=2", "floor_w=3"), "crowd_motion": ("torus_l=3", "torus_w=4")}
+    words = [f"env_args.knobs.{word}" for word in sizes.get(key, ())]
+    check_a_short_run(build, alg, "mfglib", f"env_args.key={key}", *words)
+
+
+def check_a_short_run(build, alg, env, *words):
+    """One test and one epoch: everything that is promised is logged, and documented."""
+    horizon = () if env == "mfglib" else ("env_args.horizon=2",)
+    pieces = build(alg, env, "env_args.n_agents=6", *horizon, "test_nepisode=10", *words)
     learner, runner = pieces.learner, pieces.runner
     learner.logger = type(runner.logger)()  # to tell whose metrics are whose
     assert learner.supports_individual_rewards

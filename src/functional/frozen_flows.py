@@ -16,7 +16,8 @@ class FrozenFlows(NamedTuple):
     """Decision problems that an agent faced, one a flow, the others' play held fixed.
 
     Attributes:
-        transition: P^i(s' | s, a, rho^-i_h), [..., H, S, A, S] float64.
+        transition: P^i(s' | s, a, rho^-i_h), [..., H, S, A, S] float64; of size 1 along batch axes on
+            which it does not depend.
         reward: R^i(s, a, rho^-i_h), [..., H, S, A] float64.
     """
 
@@ -82,7 +83,8 @@ def values_of(flows: FrozenFlows, actions: Tensor) -> Tensor:
     for h in reversed(range(horizon)):
         chosen = actions[..., h, :, None].expand(*batch, n_states, 1)
         reward = flows.reward[..., h, :, :].gather(-1, chosen).squeeze(-1)
-        law = flows.transition[..., h, :, :, :].gather(
+        laws = flows.transition[..., h, :, :, :]
+        law = laws.expand(*batch, *laws.shape[-3:]).gather(
             -2, chosen[..., None].expand(*batch, n_states, 1, n_states)
         )
         ahead = torch.einsum("...st,...t->...s", law.squeeze(-2), values[..., h + 1, :])

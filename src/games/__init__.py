@@ -30,7 +30,8 @@ def make(key: str, **env_args: object) -> PopulationGame:
     Defaults live in the environment's yaml alone, so every argument but device and seed is asked for.
 
     Args:
-        key: a name in the registry, one of MFGLib's environments or, for a game of your own, ``file.py:Class`` or ``module:Class``.
+        key: a name in the registry, one of MFGLib's environments or, for a game of your own,
+            ``file.py:Class`` or ``module:Class``.
 
     Raises:
         UserError: an unknown game, an unknown or a missing argument, a value out of range, or a game of
@@ -45,7 +46,9 @@ def make(key: str, **env_args: object) -> PopulationGame:
     asked = {n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
     missing = sorted(asked - set(env_args), key=list(parameters).index)
     if missing:
-        place = "its yaml must set it" if ":" in key else f"see config/envs/{yaml_of(key)}.yaml for its default"
+        place = (
+            "its yaml must set it" if ":" in key else f"see config/envs/{yaml_of(key)}.yaml for its default"
+        )
         raise UserError(f"env_args.{missing[0]}: {key} needs it, {place}")
     if not isinstance(game, type) or key in REGISTRY:
         return game(**env_args)
@@ -67,8 +70,8 @@ def find_game(key: str) -> Callable[..., PopulationGame]:
     if ":" in key:
         return load_game(key)
     raise UserError(
-        f"env_args.key={key}: no such game{did_you_mean(key, {**REGISTRY, **MFGLIB})}; there are {', '.join(REGISTRY)}, "
-        f"MFGLib's {', '.join(MFGLIB)}, and one of your own is file.py:Class"
+        f"env_args.key={key}: no such game{did_you_mean(key, [*REGISTRY, *MFGLIB])}; there are "
+        f"{', '.join(REGISTRY)}, MFGLib's {', '.join(MFGLIB)}, and one of your own is file.py:Class"
     )
 
 

@@ -1,6 +1,8 @@
 """What a population game is: batched, on one device, nothing per agent in Python."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -10,9 +12,13 @@ from ..errors import UserError
 from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_field import MeanFieldModel
 
+ENTRIES_AT_ONCE = 2**24  # of the tables that one call makes, 128 MiB
 MOST_AGENTS = 10**8  # a single tensor [N] of any dtype then still fits the memory of a machine
 LONGEST_HORIZON = 10**6
 POPULATIONS = ("others", "all")
+
+Table = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(steps, mu [..., S, A], personal) -> a table of every cell, [..., S, A, ...]."""
 
 
 class SymmetryConstants(NamedTuple):
@@ -63,6 +69,13 @@ class PopulationGame(ABC):
     Attributes:
         state_names: what to call the local states in pictures; empty where their number says it.
         time_dependent: whether the kernels depend on the step h = 0 .. H - 1.
+        fixed_transition: whether P depends on neither the population nor the step; it is then computed
+            once. Declared, and checked by ``check_game``.
+        local_reward: whether R(s, a, mu) depends on mu through nu(s) alone, the share in the agent's own
+            state, and the table reads it off any measure; one table then serves agents in all cells.
+            Declared, and checked likewise.
+        reward_factor, reward_offset: the rewards are factor times those of the game as it was published,
+            plus the offset.
         personal: u [N] float32.
 
     Args:
@@ -85,6 +98,10 @@ class PopulationGame(ABC):
 
     state_names: tuple[str, ...] = ()
     time_dependent: bool = False
+    fixed_transition: bool = False
+    local_reward: bool = False
+    reward_factor: float = 1.0
+    reward_offset: float = 0.0
 
     def __init__(
         self,
@@ -254,22 +271,102 @@ class PopulationGame(ABC):
             personal, steps: u and h, as for ``transition_table``.
 
         Returns:
-            [..., S, A, S] and [..., S, A], all batch dimensions written out.
+            [..., S, A, S] and [..., S, A], all batch dimensions written out, but that a
+            ``fixed_transition`` has size 1 where only the population varies.
         """
         batch = torch.broadcast_shapes(others.shape[:-2], personal.shape, steps.shape)
-        cells = (self.n_states, self.n_actions)
+        reward = self._reward_met(others, personal, steps)
+        if self.fixed_transition:
+            return self._fixed_law(len(batch), personal, steps), reward
         if self.population == "others":
-            law, reward = self.transition_at(steps, others, personal), self.reward_at(steps, others, personal)
-            return law.expand(*batch, *cells, self.n_states), reward.expand(*batch, *cells)
-        law = others.new_empty(*batch, *cells, self.n_states)
-        reward = others.new_empty(*batch, *cells)
+            law = self.transition_at(steps, others, personal)
+            return law.expand(*batch, self.n_states, self.n_actions, self.n_states), reward
+        law = others.new_empty(*batch, self.n_states, self.n_actions, self.n_states)
+        for s, a, mu in self._counting_itself(others):
+            law[..., s, a, :] = self.transition_at(steps, mu, personal)[..., s, a, :]
+        return law, reward
+
+    def own_laws(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
+        """P for an agent in each cell at what it meets there: the row of that cell alone.
+
+        Args:
+            counts: of all agents, over the C = S A cells, [..., C] float64.
+            personal, steps: u and h, as for ``transition_table``.
+
+        Returns:
+            [..., C, S]; batch dimensions as in ``tables_met``. Rows of cells that nobody holds are
+            meaningless.
+        """
+        if not self.fixed_transition:
+            return self._own_rows(self.transition_at, counts, personal, steps, tail=(self.n_states,))
+        batch = torch.broadcast_shapes(counts.shape[:-1], personal.shape, steps.shape)
+        return self._fixed_law(len(batch), personal, steps).flatten(-3, -2)
+
+    def own_rewards(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
+        """R for an agent in each cell at what it meets there, [..., C]; arguments as ``own_laws``."""
+        if not self.local_reward or self.population == "all":
+            return self._own_rows(self.reward_at, counts, personal, steps, tail=())
+        held = counts.unflatten(-1, (self.n_states, self.n_actions)).sum(-1, keepdim=True)  # [..., S, 1]
+        others = ((held - 1) / (self.n_agents - 1)).clamp(min=0.0)  # nu(s) as met at s, for all s at once
+        return self._local_reward(others, personal, steps).flatten(-2)
+
+    def _reward_met(self, others: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
+        """The reward table of ``tables_met``, [..., S, A]."""
+        batch = torch.broadcast_shapes(others.shape[:-2], personal.shape, steps.shape)
+        if self.population == "others":
+            reward = self.reward_at(steps, others, personal)
+            return reward.expand(*batch, self.n_states, self.n_actions)
+        if self.local_reward:
+            share = others.sum(-1, keepdim=True) * (self.n_agents - 1) / self.n_agents
+            return self._local_reward(share + 1 / self.n_agents, personal, steps)
+        reward = others.new_empty(*batch, self.n_states, self.n_actions)
+        for s, a, mu in self._counting_itself(others):
+            reward[..., s, a] = self.reward_at(steps, mu, personal)[..., s, a]
+        return reward
+
+    def _counting_itself(self, others: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+        """Every cell, and what an agent in it meets that counts itself in: ((N - 1) others + e_cell) / N."""
         for s in range(self.n_states):
             for a in range(self.n_actions):
                 mu = others * ((self.n_agents - 1) / self.n_agents)
                 mu[..., s, a] += 1 / self.n_agents
-                law[..., s, a, :] = self.transition_at(steps, mu, personal)[..., s, a, :]
-                reward[..., s, a] = self.reward_at(steps, mu, personal)[..., s, a]
-        return law, reward
+                yield s, a, mu
+
+    def _local_reward(self, shares: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
+        """R(s, a) where the share of state s is shares[..., s, 1], which need not sum to 1: [..., S, A]."""
+        batch = torch.broadcast_shapes(shares.shape[:-2], personal.shape, steps.shape)
+        measure = (shares / self.n_actions).expand(*shares.shape[:-1], self.n_actions)
+        return self.reward_at(steps, measure, personal).expand(*batch, self.n_states, self.n_actions)
+
+    def _fixed_law(self, n_axes: int, personal: Tensor, steps: Tensor) -> Tensor:
+        """P of a ``fixed_transition``, [..., S, A, S] with n_axes batch axes: those of u and of h, else 1."""
+        cells = (self.n_states, self.n_actions)
+        even = torch.full(cells, 1 / math.prod(cells), dtype=personal.dtype, device=self.device)
+        law = self.transition_at(self._step(0), even, personal)
+        law = law.expand(*personal.shape, *cells, self.n_states)
+        law = law.reshape(*(1,) * (n_axes - personal.dim()), *law.shape)
+        return law.expand(*law.shape[:-4], len(steps), *law.shape[-3:]) if steps.dim() else law
+
+    def _own_rows(
+        self, table: Table, counts: Tensor, personal: Tensor, steps: Tensor, *, tail: tuple[int, ...]
+    ) -> Tensor:
+        """The row of every cell at what an agent there meets, [..., C, *tail]."""
+        batch = torch.broadcast_shapes(counts.shape[:-1], personal.shape, steps.shape)
+        cells = (self.n_states, self.n_actions)
+        n_cells = math.prod(cells)
+        if self.population == "all":
+            found = table(steps, (counts / self.n_agents).unflatten(-1, cells), personal)
+            return found.expand(*batch, *cells, *tail).flatten(len(batch), len(batch) + 1)
+        at_once = max(1, ENTRIES_AT_ONCE // (math.prod(batch) * n_cells * math.prod(tail)))
+        rows = []
+        for own in torch.arange(n_cells, device=counts.device).split(at_once):
+            left_out = torch.nn.functional.one_hot(own, n_cells)  # [K, C]
+            others = (counts.unsqueeze(-2) - left_out).clamp(min=0.0) / (self.n_agents - 1)
+            found = table(steps.unsqueeze(-1), others.unflatten(-1, cells), personal.unsqueeze(-1))
+            found = found.expand(*batch, len(own), *cells, *tail).flatten(len(batch) + 1, len(batch) + 2)
+            here = torch.arange(len(own), device=counts.device)
+            rows.append(found[(*(slice(None),) * len(batch), here, own)])
+        return torch.cat(rows, len(batch))
 
     def _no_tables(self) -> str:
         return (
@@ -282,13 +379,13 @@ def counting_itself(constants: SymmetryConstants | None, n_agents: int) -> Symme
     """The constants for ``population="all"``: an agent's own 1 / N moves mu by at most 2 / N in l1.
 
     Measured against the induced game at the distribution of the others, this adds 2 L_P / N to
-    alpha and 2 L_R / N to beta.
+    alpha and 2 L_R / N to beta, which are never more than 2 and 1.
     """
     if constants is None:
         return None
     return constants._replace(
-        alpha=constants.alpha + 2 * constants.lipschitz_transition / n_agents,
-        beta=constants.beta + 2 * constants.lipschitz_reward / n_agents,
+        alpha=min(2.0, constants.alpha + 2 * constants.lipschitz_transition / n_agents),
+        beta=min(1.0, constants.beta + 2 * constants.lipschitz_reward / n_agents),
     )
 
 

@@ -1,12 +1,13 @@
 """A population game that is its tables, and samples from them."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from ..functional.distributions import count_values
+from ..functional.sampling import draw_from_rows, row_thresholds
 from .base import PopulationGame, Step
-
-ENTRIES_AT_ONCE = 2**24  # of the transition tables that one call makes, 128 MiB
 
 
 class TableGame(PopulationGame):
@@ -15,59 +16,43 @@ class TableGame(PopulationGame):
     Every agent's next state is drawn from the row of its own cell, at the distribution mu over S x A
     that it meets, itself left out exactly (or counted in, with ``population="all"``). Unlike a
     ``sample_step`` of one's own, kernels may depend on the others' actions too. A step costs
-    O(B N) and, whatever N, the tables of G types at S A populations an episode.
+    O(B N log S) and, whatever N, the tables of G types at S A populations an episode; at one population
+    with ``population="all"`` or a ``local_reward``, and none for a ``fixed_transition``.
 
     Args:
         See PopulationGame.
     """
 
+    _kept: tuple[Tensor, Tensor] | None = None  # types, and thresholds of a fixed transition
+
     def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
         """Advance all agents of all episodes by environment step h; [B, N] int64 each."""
         cells = states * self.n_actions + actions
         n_cells = self.n_states * self.n_actions
-        counts = count_values(cells, n_cells).double()
-        met = self.distribution_met(counts).clamp(min=0.0)  # rows of empty cells are never looked up
-        types, type_of = torch.unique(self.personal, return_inverse=True)  # [G], [N]
-        laws, rewards = self._rows(met, types.double(), torch.tensor(h, device=met.device))
+        counts = count_values(cells, n_cells).double().unsqueeze(1)  # [B, 1, C]
+        types, type_of = torch.unique(self.personal.double(), return_inverse=True)  # [G], [N]
+        step = torch.tensor(h, device=self.device)
+        rewards = self.own_rewards(counts, types, step).flatten(1)  # [B, G C]
         rows = type_of * n_cells + cells  # [B, N]
-        next_states = self._draw(laws.flatten(1, 2), rows)
-        return Step(next_states, rewards.flatten(1, 2).gather(1, rows).float())
+        next_states = self._draw(counts, types, step, rows)
+        return Step(next_states, rewards.gather(1, rows).float())
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor, h: int = 0) -> Step:
         """The same as ``step``; what ``others`` tells of the states is not enough here."""
         return self.step(states, actions, h)
 
-    def _rows(self, met: Tensor, types: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        """The row of every own cell at what an agent there meets.
+    def _draw(self, counts: Tensor, types: Tensor, step: Tensor, rows: Tensor) -> Tensor:
+        """Next states of agents in the rows (type, cell) [B, N] of the tables [G C]."""
+        draws = self.uniforms(len(rows))
+        if self.fixed_transition:
+            return draw_from_rows(self._fixed_thresholds(counts, types, step), rows, draws, self.n_states)
+        laws = self.own_laws(counts, types, step)  # [B, G, C, S]
+        laws = torch.where(counts.unsqueeze(-1) > 0, laws, 1 / self.n_states)  # cells that nobody holds
+        episodes = torch.arange(len(rows), device=rows.device).unsqueeze(1) * math.prod(laws.shape[1:3])
+        return draw_from_rows(row_thresholds(laws.flatten(0, 2)), rows + episodes, draws, self.n_states)
 
-        Args:
-            met: [B, C, C], a distribution over the C = S A cells for each own cell.
-            types: distinct personal parameters [G].
-            step: h, a scalar.
-
-        Returns:
-            Laws [B, G, C, S] and rewards [B, G, C].
-        """
-        (batch_size, n_cells, _), n_types = met.shape, len(types)
-        at_once = max(1, ENTRIES_AT_ONCE // (batch_size * n_types * n_cells * self.n_states))
-        laws, rewards = [], []
-        for own in torch.arange(n_cells, device=met.device).split(at_once):
-            mu = met[:, None, own].reshape(batch_size, 1, len(own), self.n_states, self.n_actions)
-            batch = (batch_size, n_types, len(own))
-            law = self.transition_at(step, mu, types[:, None]).flatten(-3, -2)  # [..., C, S]
-            law = law.expand(*batch, n_cells, self.n_states)
-            reward = self.reward_at(step, mu, types[:, None]).flatten(-2).expand(*batch, n_cells)
-            here = torch.arange(len(own), device=met.device)
-            laws.append(law[:, :, here, own])
-            rewards.append(reward[:, :, here, own])
-        return torch.cat(laws, 2), torch.cat(rewards, 2)
-
-    def _draw(self, laws: Tensor, rows: Tensor) -> Tensor:
-        """Next states from laws [B, K, S], one for each agent's row [B, N], by inverting their sums."""
-        draws = self.uniforms(rows.shape[0]).double()
-        possible_later = laws.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
-        thresholds = torch.where(possible_later, laws.cumsum(-1)[..., :-1], torch.inf)
-        next_states = torch.zeros_like(rows)
-        for k in range(self.n_states - 1):
-            next_states += draws >= thresholds[..., k].gather(1, rows)
-        return next_states
+    def _fixed_thresholds(self, counts: Tensor, types: Tensor, step: Tensor) -> Tensor:
+        """Those of a ``fixed_transition``, made once for all steps and episodes."""
+        if self._kept is None or not torch.equal(self._kept[0], types):
+            self._kept = types, row_thresholds(self.own_laws(counts[:1], types, step).flatten(0, 2))
+        return self._kept[1]

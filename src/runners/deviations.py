@@ -137,8 +137,11 @@ class DeviationScore:
             yield some.unsqueeze(1), 0
 
     def _entries_an_episode(self) -> int:
-        """Of the transition tables of one flow, each of whose cells is met from every cell (``_moves``)."""
-        return self.game.horizon * self.played.n_cells**2 * self.game.n_states
+        """Of the tables of one flow, and of what is gathered from them for a step of a deviation."""
+        game = self.game
+        return game.horizon * self.played.n_cells * (1 if game.fixed_transition else game.n_states) + (
+            game.n_states**2
+        )
 
     def _group_gains(self, members: Tensor, column: int) -> tuple[Tensor, Tensor, Tensor]:
         """Gains [B, units], what the game can pay [units] and deviations [units, H, S] of one group."""
@@ -158,15 +161,16 @@ class DeviationScore:
         self, members: Tensor, column: int, fitted: Tensor, parts: tuple[Tensor, ...]
     ) -> tuple[FrozenFlows, Tensor]:
         """Mean kernels of the fitted episodes' flows [D, 1, H, S, A(, S)], and what they can pay [D]."""
-        weighted = []
+        transition = reward = paid = torch.zeros((), dtype=torch.float64, device=members.device)
         for part in parts:
             inside = part[part < len(fitted)]
             if len(inside):
                 kernels = self._flows(inside, members, column)
                 flows = FrozenFlows(*(kernel.flatten(1, 2) for kernel in kernels))
-                means = (flows.transition.mean(1), flows.reward.mean(1), payable(flows))
-                weighted.append([len(inside) / len(fitted) * mean for mean in means])
-        transition, reward, paid = (torch.stack(terms).sum(0) for terms in zip(*weighted, strict=True))
+                share = len(inside) / len(fitted)
+                transition = transition + share * flows.transition.mean(1)
+                reward = reward + share * flows.reward.mean(1)
+                paid = paid + share * payable(flows)
         return FrozenFlows(transition.unsqueeze(1), reward.unsqueeze(1)), paid
 
     def _gains_in(self, part: Tensor, members: Tensor, column: int, deviation: Deviation) -> Tensor:
@@ -203,19 +207,11 @@ class DeviationScore:
         The others of an agent depend on it through its own cell alone, so that the control variate is
         exact for all of them, also where the flows are a reference agent's.
         """
-        n_cells = self.played.n_cells
-        every_cell = torch.arange(n_cells, device=part.device).expand(len(part), self.game.horizon, -1)
-        met = self.played.others(part, every_cell).clamp(min=0.0)  # empty cells are never looked up
-        personal = self._personal(members)
-        moves = values.new_empty(len(values), len(part), 1, self.game.horizon, n_cells)
-        for own in range(n_cells):
-            law = self.game.tables_met(met[:, own : own + 1], personal, self._steps())[
-                0
-            ]  # [D, B', 1, H, S, A, S]
-            law = law.flatten(-3, -2)[..., own, :]  # [D, B', 1, H, S]
-            ahead = torch.einsum("dbrhs,dhs->dbrh", law, values[:, 1:])
-            moves[..., own] = ahead - values[:, None, None, :-1, own // self.game.n_actions]
-        return moves
+        counts = self.played.counts()[part].sum(2).double()[:, None]  # [B', 1, H, C]
+        laws = self.game.own_laws(counts, self._personal(members), self._steps())  # [D, B', 1, H, C, S]
+        ahead = torch.einsum("...cs,...s->...c", laws, values[:, None, None, 1:])
+        before = values[:, None, None, :-1].repeat_interleave(self.game.n_actions, -1)
+        return (ahead - before).expand(len(values), len(part), 1, self.game.horizon, -1)
 
     def _personal(self, members: Tensor) -> Tensor:
         return self.game.personal[members[:, 0]].double()[:, None, None, None]  # [D, 1, 1, 1]

@@ -24,6 +24,10 @@ TOO_WEAK = (
     "deviator too weak at t_env %d: the best response was fitted on too little (%d test episodes), a small "
     "test_exploitability means nothing there; take more test_nepisode"
 )
+SCALED = (
+    "rewards are %.6g times the game's own plus %.6g, in [0, 1]: divide returns' differences and "
+    "exploitabilities by %.6g for its own units"
+)
 MOST_BYTES = 2**40  # on a device whose memory is not asked for
 
 
@@ -42,8 +46,9 @@ class PopulationRunner:
             ``batch_size_run``, ``test_nepisode``, ``runner_log_interval``, ``common_reward``,
             ``reward_scalarisation``, ``device``, ``seed``, ``t_max``, ``evaluate``, and what tells whether
             agents share a policy, ``agent`` and ``obs_agent_id``. Writes ``args.population_info``:
-            {"game", "n_states", "horizon", "model"}, which tells mean-field controllers what they play
-            and oracles the induced game (None for a game without tables).
+            {"game", "n_states", "horizon", "model", "reward_factor"}, which tells mean-field controllers what
+            they play, oracles the induced game (None for a game without tables), and learners whether
+            rewards were scaled into [0, 1] by bounds that play may not come near.
         logger: the host's logger.
         episode_batch: the host's EpisodeBatch class, bound when the runner is registered.
         on_close: called with the runner when the host closes it, bound likewise.
@@ -67,14 +72,17 @@ class PopulationRunner:
         self.batch_size: int = args.batch_size_run
         set_threads(args.population["threads"])
         require_choice("population.played", args.population["played"], WHEN)
-        require_memory(args)
+        require_memory(args, args.env_args.get("n_agents", 0), args.env_args.get("horizon", 0))
         self.game = make_game(args)
+        require_memory(args, self.game.n_agents, self.game.horizon)
+        tell_scale(self.game, logger)
         self.observation_size = observation_size(args.observation, self.game.n_states)
         args.population_info = {
             "game": args.env_args["key"],
             "n_states": self.game.n_states,
             "horizon": self.game.horizon,
             "model": self.game.mean_field_model() if self.game.has_tables else None,
+            "reward_factor": self.game.reward_factor,
         }
         self.t_env = 0
         self.log_train_stats_t = -args.runner_log_interval - 1
@@ -323,18 +331,22 @@ def set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def require_memory(args: SimpleNamespace) -> None:
+def tell_scale(game: PopulationGame, logger: Any) -> None:
+    """Say once how rewards were brought into [0, 1], so that scores can be read in the game's own units."""
+    if game.reward_factor != 1 or game.reward_offset != 0:
+        logger.console_logger.info(SCALED, game.reward_factor, game.reward_offset, game.reward_factor)
+
+
+def require_memory(args: SimpleNamespace, agents: int, steps: int) -> None:
     """Refuse a batch that no machine of this size holds, before anything of it is made.
 
     Raises:
         UserError: naming what to lower.
     """
-    env_args = args.env_args
-    agents, steps = env_args.get("n_agents", 0), env_args.get("horizon", 0)
     needed = BYTES_AN_AGENT_STEP * args.batch_size_run * agents * (steps + 1)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if args.device == "cpu" else MOST_BYTES
     if needed > there:
-        sizes = f"env_args.n_agents={agents}, env_args.horizon={steps}, batch_size_run={args.batch_size_run}"
+        sizes = f"env_args.n_agents={agents}, {steps} steps, batch_size_run={args.batch_size_run}"
         raise UserError(
             f"{sizes}: a batch needs {needed / 2**30:.0f} GiB of {there / 2**30:.0f}, lower one of them"
         )

@@ -1,5 +1,7 @@
 """check_game: every game of ours passes, and a game broken in one way is caught by the check for it."""
 
+import re
+
 import pytest
 import torch
 
@@ -203,23 +205,27 @@ class MeetsItself(Bare):
         return share[:, None].expand(-1, 2, 2)
 
 
+class MistakesWhomItMeets(ByTables):
+    """Rows at the population that an agent does not meet."""
+
+    def _own_rows(self, *arguments, **keywords):
+        declared = self.population
+        self.population = "all" if declared == "others" else "others"
+        try:
+            return super()._own_rows(*arguments, **keywords)
+        finally:
+            self.population = declared
+
+
 @breaks("others", "counts itself")
-class MeetsItselfByTables(ByTables):
-    def distribution_met(self, counts):
-        return (counts / self.n_agents).unsqueeze(-2).expand(*counts.shape, counts.shape[-1])
+class MeetsItselfByTables(MistakesWhomItMeets):
+    pass
 
 
 @breaks("others", "leaves itself out")
-class LeavesItselfOut(ByTables):
+class LeavesItselfOut(MistakesWhomItMeets):
     def __init__(self):
         super().__init__(population="all")
-
-    def distribution_met(self, counts):
-        self.population = "others"
-        try:
-            return super().distribution_met(counts)
-        finally:
-            self.population = "all"
 
 
 @breaks("batch", "pays")
@@ -416,3 +422,21 @@ def test_a_law_of_float32_is_a_distribution():
     assert law.dtype == torch.float64
     assert law.sum().item() == pytest.approx(1, abs=1e-15)
     assert check_game(Thirds(), draws=2000).passed
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("fixed_transition", "rows of transition_table move by"),
+        ("local_reward", r"that of state \d moves by .* with others"),
+    ],
+)
+def test_what_is_declared_of_the_tables_is_held_against_them(make_game, declared, message):
+    game = make_game("a_sis" if declared == "fixed_transition" else "a_rps", n_agents=5)
+    setattr(game, declared, True)
+    (finding,) = games.check_game(game, draws=100).failures
+    assert finding.check == "tables"
+    assert re.search(f"{declared}, but {message}", finding.message)
+    truthful = make_game("a_beach", n_agents=5)
+    truthful.fixed_transition = truthful.local_reward = True
+    assert games.check_game(truthful, draws=100).passed

@@ -109,7 +109,7 @@ def test_tables_are_made_in_pieces_where_they_are_large(make_game, monkeypatch):
     whole, pieces = Mirror(game), Mirror(game)
     states, actions = torch.randint(10, (4, 5)), torch.randint(3, (4, 5))
     expected = whole.step(states, actions)
-    monkeypatch.setattr("mf_pmd.games.table_game.ENTRIES_AT_ONCE", 1)
+    monkeypatch.setattr("mf_pmd.games.base.ENTRIES_AT_ONCE", 1)
     found = pieces.step(states, actions)
     assert torch.equal(found.next_states, expected.next_states)
     assert torch.equal(found.rewards, expected.rewards)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..base import PopulationGame
-from .subject import Subject, distributions, need_tables, require
+from .subject import TOLERANCE, Subject, distributions, need_tables, require
 
 
 def check_sizes(subject: Subject) -> str:
@@ -112,7 +112,26 @@ def check_tables(subject: Subject) -> str:
     require((wide[2, 3] - alone).abs().max().item() < 1e-9, "mu and u do not broadcast")
     if game.time_dependent:
         _check_steps(subject, mu[:2])
+    _check_declared(subject, mu)
     return "distributions, and rewards in [0, 1], at 12 populations"
+
+
+def _check_declared(subject: Subject, mu: Tensor) -> None:
+    """A law that is declared to read nothing reads nothing, and a local reward nothing but its own state."""
+    game, zero = subject.game, mu.new_zeros(())
+    if game.fixed_transition:
+        laws = [game.transition_at(torch.tensor(h).to(mu.device), mu, zero) for h in {0, subject.h}]
+        apart = max((law - laws[0][:1]).abs().max().item() for law in laws)
+        require(apart < 1e-9, f"fixed_transition, but rows of transition_table move by {apart:.2g}")
+    if game.local_reward:
+        reward, other = game.reward_at(subject.steps, mu[0], zero), mu.flip(-2).roll(1, 0)[1]
+        for s in range(game.n_states):
+            measure = 3 * other
+            measure[s] = mu[0, s].sum() / game.n_actions
+            apart = (game.reward_at(subject.steps, measure, zero)[s] - reward[s]).abs().max().item()
+            require(
+                apart < TOLERANCE, f"local_reward, but that of state {s} moves by {apart:.2g} with others"
+            )
 
 
 def _check_steps(subject: Subject, mu: Tensor) -> None:
