@@ -8,6 +8,7 @@ import torch
 from mf_pmd.errors import UserError
 from mf_pmd.functional.lattice import lattice_index
 from mf_pmd.games.base import PopulationGame
+from mf_pmd.games.induced import induced_game
 from mf_pmd.games.joint_kernels import JointKernels, TableKernels
 from mf_pmd.games.lattice_kernels import joint_lattice, table_lattice
 
@@ -159,6 +160,6 @@ def test_a_game_without_tables_has_no_kernels_to_call(make_game):
 
     game = make_game("a_sis", n_agents=3)
     game.__class__ = Bare
-    for refused in (TableKernels, table_lattice):
+    for refused in (TableKernels, table_lattice, induced_game):
         with pytest.raises(UserError, match=r"^A game without tables cannot be asked for its kernels"):
             refused(game)
