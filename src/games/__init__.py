@@ -11,6 +11,8 @@ from .a_rps import ARPS
 from .a_sis import ASIS
 from .base import PopulationGame, Step, SymmetryConstants
 from .check import check_game, require_sound
+from .induced import InducedGame, induced_game
+from .joint_kernels import JointKernels, TableKernels
 from .mfglib_environments import ENVIRONMENTS as MFGLIB
 from .mfglib_environments import Bounds
 from .mfglib_game import MFGLibGame, make_mfglib
@@ -100,12 +102,16 @@ __all__ = [
     "MFGLIB",
     "REGISTRY",
     "Bounds",
+    "InducedGame",
+    "JointKernels",
     "MFGLibGame",
     "PopulationGame",
     "Step",
     "SymmetryConstants",
     "TableGame",
+    "TableKernels",
     "check_game",
     "did_you_mean",
+    "induced_game",
     "make",
 ]
