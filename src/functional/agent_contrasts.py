@@ -212,15 +212,17 @@ def agent_contrasts(play: Play, *, tolerance: float) -> Contrasts:
 
     Of agent i in the group g, with y the reward or the indicator of an outcome,
 
-        r_ig = (N - 1) / N [ y_ig - mean_{j in g, j != i} (y_jg - a_j) ] + a_i / N,
+        r_ig = (N - 1) / N [ y_ig - mean_{j in g, j != i} (y_jg - a_j) ] + a_i / N.
 
-    a_i the mean of r_ig over i's visits to the cell, sum_i a_i = 0. Without a this is the contrast with the
-    others of the group, scaled because the reference is the mean over all N agents, i included: unbiased
-    where a group is a random sample of the others. Agents sort themselves, though (who catches the epidemic
-    more easily is found among the infected), and a takes out how the group is composed: the r_ig are exact
-    where deviations are those of an additive model of agents and groups, whatever the groups, and where
-    they vary with the population, up to the covariance of that variation with the composition.
-    The equations of a are solved by sweeps: with groups of n agents one shrinks the error about n-fold.
+    With a = 0 this is the contrast with the others of the group, scaled because the reference is the mean
+    over all N agents, i included: unbiased where a group is a random sample of the others. Agents sort
+    themselves, though (who catches the epidemic more easily is found among the infected), and a takes out
+    how the group is composed. It is the mean of r_ig over i's visits, sum_i a_i = 0, shrunk by
+    V / (V + sigma^2 / n_i), V the variance of deviations over agents and sigma^2 that of r_ig over visits:
+    what is all noise corrects nothing, and without noise deviations of an additive model of agents and groups
+    are exact, whatever the groups. Deviations that vary with the population are, up to the covariance of that
+    variation with the composition. The equations of a are solved by sweeps; with groups of n agents one
+    shrinks the error about n-fold.
 
     Args:
         play: what ``require_play`` passed.
@@ -232,17 +234,24 @@ def agent_contrasts(play: Play, *, tolerance: float) -> Contrasts:
     outcome_of = _outcomes(play)
     n_channels = int(outcome_of.max()) + 1  # the outcomes but the last, and the reward
     _require_few(play, n_channels)
-    base, scatter, count, dropped = _plain_contrasts(play, outcome_of, n_channels)
-    effects = _centred(base, count)
+    scatter, count, dropped = _scatter(play, outcome_of, n_channels)
+    effects = count.new_zeros(n_channels, *count.shape)
     sweeps = 0
-    while sweeps < MOST_SWEEPS:
-        swept = _centred(base + _compositions(play, effects, count), count)
-        moved = float((swept - effects).abs().max())
-        effects, sweeps = swept, sweeps + 1
-        if moved <= tolerance:
+    while True:
+        mean, squares = _sweep(play, outcome_of, effects, count)
+        effects, before = _shrunk(mean, squares, count), effects
+        sweeps += 1
+        if sweeps == MOST_SWEEPS or float((effects - before).abs().max()) <= tolerance:
             break
-    visits, sums, noise = _block_sums(play, outcome_of, effects, count)
+    visits, sums, noise = _block_sums(play, outcome_of, effects, mean, count)
     return Contrasts(visits, sums, noise, scatter, outcome_of, dropped, sweeps)
+
+
+def _deviations(play: Play, visits: Visits, values: Tensor, effects: Tensor) -> Tensor:
+    """r_ig of every kept visit and 0 of the others, from y and the a [N, C] of one channel; [V]."""
+    own = effects.flatten()[visits.place]
+    contrast = values - visits.mean_of_others(values - own)
+    return visits.kept * (contrast * (1 - 1 / play.n_agents) + own / play.n_agents)
 
 
 def _outcomes(play: Play) -> Tensor:
@@ -255,13 +264,11 @@ def _outcomes(play: Play) -> Tensor:
     return torch.where(followed, followed.cumsum(-1) - 1, -1)
 
 
-def _plain_contrasts(
-    play: Play, outcome_of: Tensor, n_channels: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean contrasts [X, N, C], their scatter [2, N, C], kept visits [N, C] and dropped ones [C]."""
-    n_places, scale = play.n_agents * play.n_cells, 1 - 1 / play.n_agents
-    base = torch.zeros(n_channels, n_places, dtype=torch.float64, device=play.states.device)
-    scatter, count, dropped = base.new_zeros(2, n_places), base[0].clone(), base.new_zeros(play.n_cells)
+def _scatter(play: Play, outcome_of: Tensor, n_channels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """``scatter`` of Contrasts [2, N, C], kept visits [N, C] and ``dropped`` [C]."""
+    n_places = play.n_agents * play.n_cells
+    scatter = torch.zeros(2, n_places, dtype=torch.float64, device=play.states.device)
+    count, dropped = scatter.new_zeros(n_places), scatter.new_zeros(play.n_cells)
     for visits in each_step(play):
         place, kept = visits.place, visits.kept
         count += torch.bincount(place, kept, n_places)
@@ -269,45 +276,47 @@ def _plain_contrasts(
         outcome = visits.group * n_channels + outcome_of[visits.cells, visits.next_states]
         same = torch.bincount(outcome)[outcome] - 1
         scatter[0] += torch.bincount(place, kept * (1 - same / visits.others) ** 2, n_places)
-        for channel, values in enumerate(each_channel(visits, outcome_of, n_channels)):
-            contrast = kept * (values - visits.mean_of_others(values))
-            base[channel] += torch.bincount(place, contrast, n_places)
-        scatter[1] += torch.bincount(place, contrast**2, n_places)
+        contrast = visits.rewards - visits.mean_of_others(visits.rewards)
+        scatter[1] += torch.bincount(place, kept * contrast**2, n_places)
     shape = (play.n_agents, play.n_cells)
-    mean = (scale * base / count.clamp(min=1)).reshape(n_channels, *shape)
-    return mean, scatter.reshape(2, *shape), count.reshape(shape), dropped
+    return scatter.reshape(2, *shape), count.reshape(shape), dropped
 
 
-def _compositions(play: Play, effects: Tensor, count: Tensor) -> Tensor:
-    """What the a of the others in the group, and its own share, add to an agent's mean: [X, N, C]."""
-    n_places, scale = play.n_agents * play.n_cells, 1 - 1 / play.n_agents
-    total = torch.zeros_like(effects)
+def _sweep(play: Play, outcome_of: Tensor, effects: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of r_ig over the visits of an agent and sums of squares about them, [X, N, C] each."""
+    totals = effects.new_zeros(2, len(effects), count.numel())
     for visits in each_step(play):
-        for channel, effect in enumerate(effects.flatten(1)):
-            met = visits.kept * visits.mean_of_others(effect[visits.place])
-            total[channel] += torch.bincount(visits.place, met, n_places).reshape(total.shape[1:])
-    return scale * total / count.clamp(min=1) + effects / play.n_agents
+        for channel, values in enumerate(each_channel(visits, outcome_of, len(effects))):
+            deviation = _deviations(play, visits, values, effects[channel])
+            totals[0, channel] += torch.bincount(visits.place, deviation, count.numel())
+            totals[1, channel] += torch.bincount(visits.place, deviation**2, count.numel())
+    total, squares = totals.reshape(2, *effects.shape)
+    mean = total / count.clamp(min=1)
+    return mean, (squares - count * mean**2).clamp(min=0)
 
 
-def _centred(effects: Tensor, count: Tensor) -> Tensor:
-    """Effects [X, N, C] less their mean over the agents that were in the cell; 0 of those that were not."""
-    there = (count > 0).to(effects)  # [N, C]
-    mean = (effects * there).sum(1, keepdim=True) / there.sum(0).clamp(min=1)
-    return (effects - mean) * there
+def _shrunk(mean: Tensor, squares: Tensor, count: Tensor) -> Tensor:
+    """a from the means and squares of a sweep, [X, N, C]; 0 of agents that were not in the cell."""
+    there = (count > 0).to(mean)  # [N, C]
+    n_agents = there.sum(0).clamp(min=1)
+    mean = (mean - (mean * there).sum(1, keepdim=True) / n_agents) * there
+    noise = squares.sum(1, keepdim=True) / (count - 1).clamp(min=0).sum(0).clamp(min=1)  # sigma^2
+    of_mean = noise / count.clamp(min=1) * there
+    variance = ((mean**2 - of_mean).sum(1, keepdim=True) / n_agents).clamp(min=0)
+    return mean * torch.nan_to_num(variance / (variance + of_mean))  # 0 / 0 where all are alike
 
 
 def _block_sums(
-    play: Play, outcome_of: Tensor, effects: Tensor, count: Tensor
+    play: Play, outcome_of: Tensor, effects: Tensor, mean: Tensor, count: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``visits``, ``sums`` and ``noise`` of Contrasts.
 
     Of the visits of an agent to a cell at one step, n_k of n in block k, the noise is
     (sum_k - n_k mean) sqrt(n / (n - n_k)), whose square has the expectation n_k sigma^2. Where all are in
-    one block, the mean is that over all steps.
+    one block, the mean is that over all steps, ``mean`` [X, N, C].
     """
     shape = (play.n_blocks, play.n_agents, play.n_cells)
     size, n_channels = play.n_blocks * play.n_agents * play.n_cells, len(effects)
-    scale = 1 - 1 / play.n_agents
     sums = effects.new_zeros(n_channels, *shape)
     noise, all_visits = torch.zeros_like(sums), effects.new_zeros(shape)
     for visits in each_step(play):
@@ -318,10 +327,11 @@ def _block_sums(
         of_all = torch.where(alone, count, at_step)  # visits that the mean is over
         widen = (of_all / (of_all - there).clamp(min=1)).sqrt()
         for channel, values in enumerate(each_channel(visits, outcome_of, n_channels)):
-            own = effects[channel].flatten()[visits.place]
-            deviation = scale * (values - visits.mean_of_others(values - own)) + own / play.n_agents
-            block = torch.bincount(visits.block_place, visits.kept * deviation, size).reshape(shape)
-            mean = torch.where(alone, effects[channel], block.sum(0) / at_step.clamp(min=1))
+            deviation = _deviations(play, visits, values, effects[channel])
+            block = torch.bincount(visits.block_place, deviation, size).reshape(shape)
+            of_step = torch.where(alone, mean[channel], block.sum(0) / at_step.clamp(min=1))
             sums[channel] += block
-            noise[channel] += (block - there * mean) * widen
-    return all_visits, sums, noise
+            noise[channel] += (block - there * of_step) * widen
+    there = (count > 0).double()
+    common = (sums.sum(1) / count.clamp(min=1)).sum(1) / there.sum(0).clamp(min=1)  # [X, C], mean over agents
+    return all_visits, sums - common[:, None, None] * all_visits, noise

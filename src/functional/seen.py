@@ -18,7 +18,7 @@ class Seen(NamedTuple):
         agents: agents that were there with others to compare with, [S, A].
         spread_agents: those of them that were there in two blocks of episodes at least, over whom
             a spread is taken, [S, A].
-        measured: cells with agents and blocks enough for an interval, [S, A] bool.
+        measured: cells with agents, blocks and visits enough for an interval, [S, A] bool.
         dropped: visits alone in their group, with nobody to compare with, [S, A].
         population_least, population_mean, population_most: nu(s) over episodes, [T, S].
     """

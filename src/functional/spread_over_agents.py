@@ -7,6 +7,7 @@ from torch import Tensor
 
 FEWEST_AGENTS = 3  # that were in a cell in two blocks each
 FEWEST_BLOCKS = 8  # in which a cell was visited
+FEWEST_VISITS = 100  # by those agents; with fewer than 50 a jackknife finds spreads in symmetric games
 
 
 class Jackknifed(NamedTuple):
@@ -34,9 +35,11 @@ def eligible(visits: Tensor) -> Tensor:
 
 
 def measured(visits: Tensor) -> Tensor:
-    """Cells with agents and blocks enough for an interval, from visits [K, N, C]; [C] bool."""
+    """Cells with agents, blocks and visits enough for an interval, from visits [K, N, C]; [C] bool."""
+    chosen = eligible(visits)
+    visits = visits * chosen
     enough_blocks = (visits.sum(1) > 0).sum(0) >= FEWEST_BLOCKS
-    return enough_blocks & (eligible(visits).sum(0) >= FEWEST_AGENTS)
+    return enough_blocks & (chosen.sum(0) >= FEWEST_AGENTS) & (visits.sum((0, 1)) >= FEWEST_VISITS)
 
 
 def variance_over_agents(sums: Tensor, noise: Tensor, visits: Tensor) -> Jackknifed:

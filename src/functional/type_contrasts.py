@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .agent_contrasts import NotTrajectoriesError, Play, Visits, each_channel, each_step
-from .spread_over_agents import FEWEST_BLOCKS, Jackknifed
+from .spread_over_agents import FEWEST_BLOCKS, FEWEST_VISITS, Jackknifed
 
 MOST_TYPES = 64
 
@@ -39,8 +39,9 @@ class TypeSums(NamedTuple):
 
     @property
     def measured(self) -> Tensor:
-        """Types and cells that met other types in blocks enough for an interval, [G, C] bool."""
-        return (self.mixed_visits > 0).sum(0) >= FEWEST_BLOCKS
+        """Types and cells that met other types in blocks and visits enough for an interval, [G, C] bool."""
+        enough_blocks = (self.mixed_visits > 0).sum(0) >= FEWEST_BLOCKS
+        return enough_blocks & (self.mixed_visits.sum(0) >= FEWEST_VISITS)
 
 
 def solve_types(visits: Tensor, contrasts: Tensor, missing: Tensor) -> Tensor:

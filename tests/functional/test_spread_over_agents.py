@@ -32,12 +32,15 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 
 
 def test_who_counts():
-    visits = torch.zeros(10, 4, 2).double()
-    visits[:, :3, 0] = 1  # three agents in every block
-    visits[0, 3, 0] = 7  # one in a single block
-    visits[:4, :, 1] = 1  # four agents, in four blocks alone
-    assert eligible(visits).tolist() == [[True, True], [True, True], [True, True], [False, True]]
-    assert measured(visits).tolist() == [True, False]
+    visits = torch.zeros(10, 4, 3).double()
+    visits[:, :3, 0] = 4  # three agents in every block
+    visits[0, 3, 0] = 70  # one in a single block
+    visits[:4, :, 1] = 40  # four agents, in four blocks alone
+    visits[:, :3, 2] = 3  # ninety visits of those who count
+    visits[0, 3, 2] = 70
+    alone = [False, True, False]
+    assert eligible(visits).tolist() == [[True] * 3, [True] * 3, [True] * 3, alone]
+    assert measured(visits).tolist() == [True, False, False]
 
 
 def estimates(contrasts_of, coin_play, heads, *, repetitions, **options):
@@ -84,3 +87,16 @@ def test_noise_that_goes_with_visits_is_none_either(contrasts_of, coin_play):
         luck=0.5 * (1 - heads),
     )
     assert abs(off(found[:, 1], 0.0)) < 3.5
+
+
+def test_small_groups_make_no_spread_of_noise(contrasts_of):
+    # alike agents in groups of one to four: corrections for who is met would be noise, were they not shrunk
+    found = []
+    for seed in range(60):
+        random = torch.Generator().manual_seed(seed)
+        actions = torch.randint(12, (24, 2, 24), generator=random)
+        rewards = torch.rand(24, 2, 24, generator=random).double()
+        played = torch.zeros(24, 3, 24).long(), actions, rewards
+        contrasts = contrasts_of(played, n_states=1, n_actions=12, tolerance=1e-6)
+        found.append(variance_over_agents(*contrasts.reward, contrasts.visits).value.mean())
+    assert abs(off(torch.stack(found), 0.0)) < 3.5

@@ -89,9 +89,9 @@ def tossed_level(coin_play, level):
 
 
 def test_a_symmetric_game_without_noise_is_exactly_symmetric():
-    states = torch.zeros(10, 3, 4, dtype=torch.long)
+    states = torch.zeros(10, 4, 4, dtype=torch.long)
     found = symmetry_from_trajectories(
-        states, torch.zeros(10, 2, 4).long(), torch.full((10, 2, 4), 0.7), n_states=1, n_actions=1
+        states, torch.zeros(10, 3, 4).long(), torch.full((10, 3, 4), 0.7), n_states=1, n_actions=1
     )
     assert found.alpha.largest_rms[:3] == (0.0, 0.0, 0.0)
     assert found.beta.largest_rms.lower == 0.0
@@ -102,10 +102,10 @@ def test_a_symmetric_game_without_noise_is_exactly_symmetric():
 
 
 def test_unequal_rewards_without_noise_are_told_to_rounding():
-    pay = torch.tensor([0.2, 0.4, 0.9]).expand(10, 2, 3)
+    pay = torch.tensor([0.2, 0.4, 0.9]).expand(10, 11, 3)
     found = symmetry_from_trajectories(
-        torch.zeros(10, 3, 3).long(),
-        torch.zeros(10, 2, 3).long(),
+        torch.zeros(10, 12, 3).long(),
+        torch.zeros(10, 11, 3).long(),
         pay,
         n_states=1,
         n_actions=1,
@@ -123,11 +123,11 @@ def test_unequal_rewards_without_noise_are_told_to_rounding():
 @settings(max_examples=8)
 @given(seed=st.integers(0, 1000))
 def test_neither_the_order_of_agents_nor_the_names_of_types_matter(coin_play, seed):
-    kind = torch.arange(9) % 3
+    kind = torch.arange(12) % 3
     heads = torch.tensor([0.3, 0.5, 0.6]).double()[kind]
-    played = coin_play(1, heads, pay=heads, luck=torch.full_like(heads, 0.1), n_episodes=10, horizon=3)
+    played = coin_play(1, heads, pay=heads, luck=torch.full_like(heads, 0.1), n_episodes=20, horizon=6)
     random = torch.Generator().manual_seed(seed)
-    order, names = torch.randperm(9, generator=random), torch.randperm(3, generator=random)
+    order, names = torch.randperm(12, generator=random), torch.randperm(3, generator=random)
     found = symmetry_from_trajectories(*played, types=kind, **SIZES)
     again = symmetry_from_trajectories(
         *(part[:, :, order] for part in played), types=names[kind][order], **SIZES
@@ -143,22 +143,22 @@ def test_neither_the_order_of_agents_nor_the_names_of_types_matter(coin_play, se
 
 def test_what_was_seen():
     # agent 3 takes action 1 alone; state 1 is entered in the last step of the first episode alone
-    states = torch.zeros(10, 3, 4, dtype=torch.long)
+    states = torch.zeros(20, 3, 4, dtype=torch.long)
     states[0, 1:, 0] = 1
-    actions = torch.zeros(10, 2, 4, dtype=torch.long)
+    actions = torch.zeros(20, 2, 4, dtype=torch.long)
     actions[:, :, 3] = 1
-    found = symmetry_from_trajectories(states, actions, torch.full((10, 2, 4), 0.5), n_states=2, n_actions=2)
+    found = symmetry_from_trajectories(states, actions, torch.full((20, 2, 4), 0.5), n_states=2, n_actions=2)
     seen = found.seen
-    assert seen.visits.tolist() == [[59, 20], [1, 0]]
-    assert seen.dropped.tolist() == [[0, 20], [1, 0]]
-    assert seen.dropped_share == 21 / 80
+    assert seen.visits.tolist() == [[119, 40], [1, 0]]
+    assert seen.dropped.tolist() == [[0, 40], [1, 0]]
+    assert seen.dropped_share == 41 / 160
     assert seen.agents.tolist() == [[3, 0], [0, 0]]
     assert seen.spread_agents.tolist() == [[3, 0], [0, 0]]
     assert seen.measured.tolist() == [[True, False], [False, False]]
     assert seen.never == [(1, 1)]
     assert seen.population_least[1].tolist() == [0.75, 0.0]
     assert seen.population_most[1].tolist() == [1.0, 0.25]
-    assert seen.population_mean[1].tolist() == pytest.approx([0.975, 0.025])
+    assert seen.population_mean[1].tolist() == pytest.approx([0.9875, 0.0125])
     assert found.beta.rms.upper.isnan().tolist() == [[False, True], [True, True]]
     assert found.place(found.beta.largest_rms.cell) == (0, 0)
 
