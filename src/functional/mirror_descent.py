@@ -11,6 +11,33 @@ def step_size(epoch: int, c_xi: float) -> float:
     return c_xi / math.sqrt(epoch + 1)
 
 
+def mean_square_spread(q_values: Tensor, visits: Tensor) -> Tensor:
+    """G^2: mean over steps of sum_s nu_h(s) (max_a Q_h(s, a) - min_a Q_h(s, a))^2, over visited cells.
+
+    Args:
+        q_values: [H, S, A], reward units.
+        visits: [H, S, A]; nu_h is the share of the visits.
+
+    Returns:
+        A scalar in squared reward units; adding a constant to a row of Q changes nothing.
+    """
+    seen = visits > 0
+    high = torch.where(seen, q_values, -torch.inf).amax(-1)
+    low = torch.where(seen, q_values, torch.inf).amin(-1)
+    spread = torch.where(seen.any(-1), high - low, 0.0)  # [H, S]
+    share = visits.sum(-1) / visits.sum((-2, -1)).unsqueeze(-1).clamp(min=1)
+    return (share * spread.square()).sum(-1).mean()
+
+
+def scale_free_step_size(sum_of_squares: float, c: float) -> float:
+    """xi_t = c / sqrt(sum_{k <= t} G_k^2), in 1 / reward units (Orabona & Pal 2018, Sec. 4, for one player).
+
+    xi_t Q_t is then a pure number: multiplying all rewards by a constant changes no policy. 0 where Q never
+    told actions apart.
+    """
+    return c / math.sqrt(sum_of_squares) if sum_of_squares > 0 else 0.0
+
+
 def mixing_weight(epoch: int, c_mix: float, mix_offset: float) -> float:
     """w_t = min(1, c_mix / (t + offset)), t = 0, 1, ...
 

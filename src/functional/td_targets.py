@@ -58,6 +58,7 @@ def sweep_backwards(
     expected: bool = True,
     fallback: Tensor | None = None,
     lam: float = 1.0,
+    fill_rows: bool = False,
 ) -> TDSweep:
     """TD targets of all steps from the last to the first, each from the freshest Q_{h+1}.
 
@@ -73,9 +74,12 @@ def sweep_backwards(
         expected: expected-SARSA or SARSA targets.
         fallback: [B, T, S, A] or None for 0.
         lam: in [0, 1]; used with a fallback alone.
+        fill_rows: give unvisited cells the mean over the visits of their row, which leaves their action's
+            advantage at 0 whatever the rewards' origin; without a fallback alone.
 
     Returns:
-        The targets and where they come from visits; unvisited cells hold the fallback, or 0.
+        The targets and where they come from visits; unvisited cells hold the fallback, the mean of their
+        row, or 0.
     """
     horizon = statistics.visits.shape[1]
     visited = statistics.visits > 0
@@ -88,10 +92,16 @@ def sweep_backwards(
         target = reward[:, h]
         if bootstrap is not None:
             target = target + next_value(statistics, h, bootstrap, policy[:, h + 1], expected=expected)
-        swept = torch.where(visited[:, h], target, base[:, h])
+        instead = row_mean(target, statistics.visits[:, h]) if fill_rows else base[:, h]
+        swept = torch.where(visited[:, h], target, instead)
         bootstrap = swept if fallback is None else lam * swept + (1 - lam) * base[:, h]
         q_values.append(swept)
     return TDSweep(torch.stack(q_values[::-1], 1), visited)
+
+
+def row_mean(values: Tensor, visits: Tensor) -> Tensor:
+    """Mean of values [..., A] over the visits [..., A] of their row, [..., 1]; 0 where nobody was."""
+    return (visits * values).sum(-1, keepdim=True) / visits.sum(-1, keepdim=True).clamp(min=1)
 
 
 def td_error(

@@ -52,6 +52,8 @@ def make_learner(recording_logger):
             "td_order": "backward",
             "td_learning_rate": "visits",
             "td_delta": 0.5,
+            "step_rule": "sqrt",
+            "c_scale_free": 1.0,
             "common_reward": False,
             "gamma": 1.0,
             "add_value_last_step": False,
