@@ -10,7 +10,6 @@ from .agent_contrasts import Contrasts
 from .largest_deviation import LowerBound, UpperBound, largest_at_least, largest_at_most
 from .spread_over_agents import Jackknifed, measured, variance_over_agents
 from .student_t import t_quantile
-from .type_contrasts import TypeSums
 
 EXACT_RESOLUTION = 1e-12  # of float64 sums
 
@@ -93,7 +92,7 @@ class Quantity(NamedTuple):
     largest: float
 
 
-def of_transitions(contrasts: Contrasts, types: TypeSums | None) -> Quantity:
+def of_transitions(contrasts: Contrasts, types: Jackknifed | None) -> Quantity:
     """All outcomes of a cell; two mirror each other, so that one interval serves both, and one needs none."""
     outcomes = list(contrasts.outcomes())
     none = contrasts.sums[:0]
@@ -102,7 +101,7 @@ def of_transitions(contrasts: Contrasts, types: TypeSums | None) -> Quantity:
         sums=torch.stack([sums for sums, _ in outcomes]) if outcomes else none,
         noise=torch.stack([noise for _, noise in outcomes]) if outcomes else none,
         scatter=contrasts.scatter[0],
-        of_types=types.mean(slice(len(outcomes))) if types else None,
+        of_types=types and Jackknifed(types.value[: len(outcomes)], types.left_out[:, : len(outcomes)]),
         n_free=torch.where(m > 2, m, (m - 1).clamp(min=0)),
         times=2.0,
         log_events=contrasts.outcome_of.shape[1] * math.log(2),
@@ -111,14 +110,14 @@ def of_transitions(contrasts: Contrasts, types: TypeSums | None) -> Quantity:
     )
 
 
-def of_rewards(contrasts: Contrasts, types: TypeSums | None, *, resolution: float) -> Quantity:
+def of_rewards(contrasts: Contrasts, types: Jackknifed | None, *, resolution: float) -> Quantity:
     """The reward, one number a cell; its rounding is ``resolution``."""
     sums, noise = (part.unsqueeze(0) for part in contrasts.reward)
     return Quantity(
         sums=sums,
         noise=noise,
         scatter=contrasts.scatter[1],
-        of_types=types.mean(slice(-1, None)) if types else None,
+        of_types=types and Jackknifed(types.value[-1:], types.left_out[:, -1:]),
         n_free=torch.ones_like(contrasts.n_outcomes),
         times=1.0,
         log_events=math.log(2),
@@ -128,21 +127,21 @@ def of_rewards(contrasts: Contrasts, types: TypeSums | None, *, resolution: floa
 
 
 def asymmetry(
-    quantity: Quantity, visits: Tensor, types: TypeSums | None, *, shape: tuple[int, int], level: float
+    quantity: Quantity, visits: Tensor, types_told: Tensor | None, *, shape: tuple[int, int], level: float
 ) -> Asymmetry:
     """Every figure of one quantity.
 
     Args:
         quantity: ``of_transitions`` or ``of_rewards``.
         visits: [K, N, C].
-        types: of the same trajectories; None where types are not known.
+        types_told: types and cells that were measured, [G, C]; None where types are not known.
         shape: S and A.
         level: confidence of each figure.
     """
     rms, largest_rms = spread(quantity, visits, level=level)
     by_type, largest_by_type = None, None
-    if types is not None:
-        by_type, largest_by_type = deviation_of_types(quantity, types.measured, level=level)
+    if types_told is not None:
+        by_type, largest_by_type = deviation_of_types(quantity, types_told, level=level)
     bounds = {"level": level, "largest": quantity.largest}
     at_least = largest_at_least(quantity.sums, visits, resolution=quantity.resolution, **bounds)
     at_most = largest_at_most(

@@ -86,17 +86,18 @@ def symmetry_from_trajectories(
         raise NotTrajectoriesError(f"level={level}: a confidence lies between .5 and 1")
     resolution = resolution_of(rewards)
     contrasts = agent_contrasts(play, tolerance=resolution)
-    labels, of_types = None, None
+    labels, means, types_told = None, None, None
     if types is not None:
         labels, type_of = torch.unique(types, return_inverse=True)
         of_types = type_contrasts(play, contrasts.outcome_of, type_of, len(labels))
+        means, types_told = of_types.mean(), of_types.measured
 
     def told(quantity: Quantity) -> Asymmetry:
-        return asymmetry(quantity, contrasts.visits, of_types, shape=(n_states, n_actions), level=level)
+        return asymmetry(quantity, contrasts.visits, types_told, shape=(n_states, n_actions), level=level)
 
     return TrajectorySymmetry(
-        alpha=told(of_transitions(contrasts, of_types)),
-        beta=told(of_rewards(contrasts, of_types, resolution=resolution)),
+        alpha=told(of_transitions(contrasts, means)),
+        beta=told(of_rewards(contrasts, means, resolution=resolution)),
         types=labels,
         level=level,
         n_agents=play.n_agents,

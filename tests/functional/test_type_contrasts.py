@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mf_pmd.functional.agent_contrasts import agent_contrasts, require_play
+from mf_pmd.functional.spread_over_agents import Jackknifed
 from mf_pmd.functional.type_contrasts import type_contrasts
 
 
 def means(played, type_of, *, n_types, n_actions):
     play = require_play(*played, n_states=1, n_actions=n_actions, n_blocks=8)
     found = type_contrasts(play, agent_contrasts(play, tolerance=1.0).outcome_of, type_of, n_types)
-    return found, found.mean(slice(-1, None))
+    mean = found.mean()
+    return found, Jackknifed(mean.value[-1:], mean.left_out[:, -1:])
 
 
 def moody_play(kind, effect, *, seed=0, n_episodes=16, horizon=3):
@@ -42,7 +44,7 @@ def test_types_are_exact_where_deviations_follow_the_population():
         for g in (0, 1):
             mine = here & (kind == g) & (crowd > 1)
             assert mean.value[0, g, action].item() == pytest.approx(deviations[mine].mean().item(), abs=1e-12)
-            assert found.visits[:, g, action].sum() == mine.sum()
+            assert found.visits[:, :, g, action].sum() == mine.sum()
 
 
 def test_a_type_that_is_missing_is_put_in():
@@ -65,7 +67,8 @@ def test_outcomes_of_types_sum_to_zero(coin_play):
     played = coin_play(0, heads, n_episodes=40, horizon=4)
     play = require_play(*played, n_states=2, n_actions=1, n_blocks=8)
     found = type_contrasts(play, agent_contrasts(play, tolerance=1.0).outcome_of, kind, 3)
-    outcomes = found.mean(slice(2))
+    mean = found.mean()
+    outcomes = Jackknifed(mean.value[:2], mean.left_out[:, :2])
     assert outcomes.value.shape == (2, 3, 2)
     assert torch.allclose(outcomes.value.sum(0), torch.zeros(3, 2).double(), atol=1e-12)
     centred = torch.tensor([0.2, 0.5, 0.6]).double() - 1.3 / 3  # of heads, the second outcome
