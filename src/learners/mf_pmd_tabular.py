@@ -151,12 +151,13 @@ def is_scale_free(args: SimpleNamespace) -> bool:
     Raises:
         UserError: a scale-free rule without what it is made of.
     """
-    if not args.c_scale_free > 0 or not args.tau * args.c_scale_free < 1:
-        raise UserError(
-            f"c_scale_free={args.c_scale_free}: must be positive, and its product with tau={args.tau} below 1"
-        )
     backward = args.td_order == "backward"
     if args.step_rule == "scale_free" and not backward:
         raise UserError(f"step_rule=scale_free: needs td_order=backward, not {args.td_order}")
     scaled = args.population_info.get("reward_factor", 1.0) != 1.0
-    return args.step_rule == "scale_free" or (args.step_rule == "auto" and scaled and backward)
+    chosen = args.step_rule == "scale_free" or (args.step_rule == "auto" and scaled and backward)
+    if chosen and not (args.c_scale_free > 0 and args.tau * args.c_scale_free < 1):
+        raise UserError(
+            f"c_scale_free={args.c_scale_free}: must be positive, and its product with tau={args.tau} below 1"
+        )
+    return chosen

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mf_pmd.errors import UserError
 from mf_pmd.learners.mf_pmd_tabular import MFPMDTabularLearner
 
 STATES = [[[0, 0], [1, 0], [0, 0]], [[0, 1], [0, 0], [1, 1]], [[0, 1], [1, 1], [0, 0]]]
@@ -194,3 +195,95 @@ def test_metrics_are_logged_at_their_interval(make_learner, recording_logger):
     for t_env in (4, 8, 12, 16, 20):
         learner.train(make_batch(STATES, ACTIONS, REWARDS), t_env=t_env, episode_num=1)
     assert [t for t, _ in recording_logger.series["step_size"]] == [4, 16]
+
+
+SCALE_FREE = {"step_rule": "scale_free", "c_scale_free": 0.5, "tau": 0.1}
+
+
+def epochs(learner, rewards, n=3):
+    for t_env in range(1, n + 1):
+        learner.train(make_batch(STATES, ACTIONS, rewards), t_env=t_env, episode_num=1)
+    return learner.mac.agent.log_table
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(50.0, 0.0), (0.02, 0.9), (1.0, -7.0), (3.0, 40.0)])
+def test_scale_free_learning_does_not_know_the_units_of_rewards(make_learner, factor, offset):
+    other = [[[factor * r + offset for r in step] for step in episode] for episode in REWARDS]
+    one, two = make_learner(**SCALE_FREE), make_learner(**SCALE_FREE)
+    assert torch.allclose(epochs(one, REWARDS), epochs(two, other), atol=1e-4)
+    assert two.xi == pytest.approx(one.xi / factor, rel=1e-4)
+    plain = make_learner(c_xi=0.5), make_learner(c_xi=0.5)
+    assert not torch.allclose(epochs(plain[0], REWARDS), epochs(plain[1], other), atol=1e-2)
+
+
+def test_a_scale_free_epoch_by_hand(make_learner, recording_logger):
+    # one state: spread 3, so xi_0 = 2 / 3, tau 3 / 8, tau xi = 1 / 4: from even odds, 1^(3/4) e^2
+    learner = make_learner(n_states=1, horizon=1, step_rule="scale_free", c_scale_free=2.0, tau=0.125)
+    batch = make_batch([[[0, 0], [0, 0]]], [[[0, 1], [0, 0]]], [[[1.0, -2.0]]])
+    learner.train(batch, t_env=1, episode_num=1)
+    assert recording_logger.last("step_size") == pytest.approx(2 / 3)
+    odds = math.exp(2)
+    table = learner.mac.agent.log_table.exp()[0, 0]
+    assert (table[0] / table[1]).item() == pytest.approx(odds, rel=1e-5)
+    # again: G_1 = 3, xi_1 = 2 / sqrt(18), tau still 3 / 8
+    learner.train(batch, t_env=2, episode_num=1)
+    xi = 2 / math.sqrt(18)
+    table = learner.mac.agent.log_table.exp()[0, 0]
+    assert (table[0] / table[1]).item() == pytest.approx(
+        odds ** (1 - 0.375 * xi) * math.exp(3 * xi), rel=1e-5
+    )
+
+
+def test_where_actions_never_differ_nothing_is_learnt(make_learner):
+    learner = make_learner(n_states=1, horizon=1, **SCALE_FREE)
+    batch = make_batch([[[0, 0], [0, 0]]], [[[0, 1], [0, 0]]], [[[0.5, 0.5]]])
+    learner.train(batch, t_env=1, episode_num=1)
+    assert learner.xi == 0.0
+    assert torch.allclose(learner.mac.agent.log_table.exp(), torch.tensor(0.5))
+
+
+def test_an_unvisited_cell_takes_the_mean_of_its_row(make_learner):
+    learner = make_learner(**SCALE_FREE | {"tau": 0.0})
+    q_values = learner.evaluate(learner.count(make_batch(STATES, ACTIONS, REWARDS)), POLICY.log())
+    assert q_values[0, 0, 1] == q_values[0, 0, 0]
+    assert q_values[0, 1, 0] == q_values[0, 1, 1]
+    assert q_values.flatten()[[0, 3]].tolist() == pytest.approx([0.9625, 0.9375])  # as by hand above
+
+
+def test_auto_is_scale_free_where_rewards_were_scaled(make_learner):
+    info = {"game": "by hand", "n_states": 2, "horizon": 2}
+    for factor, order, expected in (
+        (0.02, "backward", True),
+        (1.0, "backward", False),
+        (0.02, "simultaneous", False),
+    ):
+        learner = make_learner(
+            step_rule="auto", td_order=order, population_info={**info, "reward_factor": factor}
+        )
+        assert (learner.spreads is not None) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"c_scale_free": 0.0}, "c_scale_free=0.0: must be positive"),
+        ({"c_scale_free": 20.0}, "its product with tau=0.1 below 1"),
+        ({"td_order": "simultaneous"}, "step_rule=scale_free: needs td_order=backward"),
+        ({"step_rule": "adaptive"}, "step_rule=adaptive: choose one of auto, sqrt, scale_free"),
+    ],
+)
+def test_scale_free_settings_that_are_refused(make_learner, changes, message):
+    with pytest.raises(UserError, match=message):
+        make_learner(**SCALE_FREE | changes)
+
+
+def test_a_resumed_scale_free_run_goes_on_where_it_was(make_learner):
+    whole, first, second = (make_learner(**SCALE_FREE) for _ in range(3))
+    epochs(whole, REWARDS, 4)
+    epochs(first, REWARDS, 2)
+    second.modules()["spreads"].load_state_dict(first.modules()["spreads"].state_dict())
+    second.mac.agent.log_table.copy_(first.mac.agent.log_table)
+    second.epoch = first.epoch
+    epochs(second, REWARDS, 2)
+    assert torch.equal(second.mac.agent.log_table, whole.mac.agent.log_table)
+    assert second.xi == whole.xi
