@@ -22,6 +22,7 @@ from .played_cells import PlayedCells
 
 FEWEST_EPISODES = 4
 ENTRIES_AT_ONCE = 2**24  # of the transition tables of flows, 128 MiB
+MOST_ENTRIES = 2**35  # of all tables that one score computes: a few minutes on one core
 
 
 class Gains(NamedTuple):
@@ -135,6 +136,21 @@ class DeviationScore:
             return
         for some in everyone.split(max(1, ENTRIES_AT_ONCE // self._entries_an_episode())):
             yield some.unsqueeze(1), 0
+
+    def entries(self, n_episodes: int) -> int:
+        """How many entries of tables a score of so many episodes computes; above MOST_ENTRIES it is skipped.
+
+        With ``population="all"`` the tables of a flow are those of S A populations, and the control
+        variate's are without; what is declared ``fixed_transition`` or ``local_reward`` needs one.
+        """
+        game, view, n_cells = self.game, self.played.view, self.played.n_cells
+        counted, left_out = (n_cells, 1) if game.population == "all" else (1, n_cells)
+        rewards = n_cells * (1 if game.local_reward else counted)
+        laws = n_cells * game.n_states * (1 if game.fixed_transition else counted + left_out)
+        units = len(self.played.personal) if view.few_types else game.n_agents
+        if view.each_alone and view.own_flows:
+            units = game.n_agents
+        return 2 * n_episodes * game.horizon * units * (rewards + laws)
 
     def _entries_an_episode(self) -> int:
         """Of the tables of one flow, and of what is gathered from them for a step of a deviation."""

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..functional.distributions import count_values
 from ..games import PopulationGame, make
 from ..games.observations import observation_size, observe
-from .deviations import FEWEST_EPISODES, Gains, scores_of
+from .deviations import FEWEST_EPISODES, MOST_ENTRIES, Gains, scores_of
 from .played_deviations import WHEN, Deviators, draw_deviators, played_scores
 from .scoring import TestScore, judged_one_by_one, uniform_exploitability
 from .seeding import isolated_randomness
@@ -23,6 +23,10 @@ BYTES_AN_AGENT_STEP = 16  # observation, action and reward, where they are small
 TOO_WEAK = (
     "deviator too weak at t_env %d: the best response was fitted on too little (%d test episodes), a small "
     "test_exploitability means nothing there; take more test_nepisode"
+)
+TOO_MANY = (
+    "test_exploitability_* is skipped: with test_nepisode=%d this game's tables at what agents meet have more "
+    "than %d entries; test_mean_field_exploitability is not affected"
 )
 SCALED = (
     "rewards are %.6g times the game's own plus %.6g, in [0, 1]: divide returns' differences and "
@@ -116,6 +120,8 @@ class PopulationRunner:
         self.preprocess = preprocess
         self.individual = judged_one_by_one(mac, self.args)
         self.score = self._new_score()
+        if self.game.has_tables and self.score.deviations is None:
+            self.logger.console_logger.warning(TOO_MANY, self.args.test_nepisode, MOST_ENTRIES)
 
     @torch.no_grad()
     def run(self, test_mode: bool = False) -> Any:

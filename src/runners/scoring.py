@@ -11,13 +11,14 @@ from ..functional.distributions import count_values
 from ..functional.exploitability import mean_field_exploitability
 from ..functional.mean_field import tabular_policy, uniform_policy
 from ..games import PopulationGame
-from .deviations import DeviationScore
+from .deviations import MOST_ENTRIES, DeviationScore
 
 
 class TestScore:
     """Accumulates test episodes and scores them.
 
-    A game without tables has its returns counted and nothing solved.
+    A game without tables has its returns counted and nothing solved; one whose tables are too many for
+    the N-player score is scored in the mean field alone.
 
     Args:
         game: on whose device everything is counted.
@@ -33,7 +34,8 @@ class TestScore:
         self.action_counts = torch.zeros(shape, dtype=torch.float64, device=game.device)
         self.deviations: DeviationScore | None = None
         if game.has_tables:
-            self.deviations = DeviationScore(game, individual=individual, n_episodes=n_episodes)
+            deviations = DeviationScore(game, individual=individual, n_episodes=n_episodes)
+            self.deviations = deviations if deviations.entries(n_episodes) <= MOST_ENTRIES else None
         self.populations = torch.zeros(
             game.horizon + 1, game.n_states, dtype=torch.float64, device=game.device
         )

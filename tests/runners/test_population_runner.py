@@ -16,6 +16,7 @@ from mf_pmd.host.components.transforms import OneHot
 from mf_pmd.host.controllers import REGISTRY as HOST_CONTROLLERS
 from mf_pmd.host.utils.random_states import seed_everything
 from mf_pmd.runners import PopulationRunner
+from mf_pmd.runners.deviations import MOST_ENTRIES, DeviationScore
 from mf_pmd.runners.scoring import TestScore, judged_one_by_one
 
 
@@ -474,3 +475,23 @@ def test_restored_returns_live_where_the_game_does(make_runner):
     state = runner.state_dict() | {"train_returns": [torch.ones(2)]}
     runner.load_state_dict(state)
     assert all(returns.device == runner.game.device for returns in runner.train_returns)
+
+
+def test_a_score_of_too_many_tables_is_skipped_in_one_line(build, monkeypatch, caplog):
+    monkeypatch.setattr("mf_pmd.runners.scoring.MOST_ENTRIES", 1000)
+    with caplog.at_level("WARNING"):
+        runner = build("mf_pmd_tabular", "a_sis", "env_args.n_agents=10", "test_nepisode=10").runner
+    (line,) = [
+        record.getMessage() for record in caplog.records if "test_exploitability_*" in record.getMessage()
+    ]
+    assert "is skipped: with test_nepisode=10" in line
+    runner.run(test_mode=True)
+    assert "test_mean_field_exploitability" in runner.logger.series
+    assert "test_exploitability_mean" not in runner.logger.series
+
+
+def test_the_entries_of_a_score_are_counted_as_they_are_made(make_game):
+    sis = DeviationScore(make_game("a_sis", n_agents=1000), n_episodes=40)
+    # 40 episodes of 20 steps, two types, twice: 4 rewards, 4 x 2 entries of laws at 1 + 4 populations
+    assert sis.entries(40) == 2 * 40 * 20 * 2 * (4 + 8 * 5)
+    assert sis.entries(40) < MOST_ENTRIES
