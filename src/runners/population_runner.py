@@ -25,8 +25,8 @@ TOO_WEAK = (
     "test_exploitability means nothing there; take more test_nepisode"
 )
 TOO_MANY = (
-    "test_exploitability_* is skipped: with test_nepisode=%d this game's tables at what agents meet have more "
-    "than %d entries; test_mean_field_exploitability is not affected"
+    "test_exploitability_* is skipped: with test_nepisode=%d this game's tables at what agents meet have "
+    "more than %d entries; test_mean_field_exploitability is not affected"
 )
 SCALED = (
     "rewards are %.6g times the game's own plus %.6g, in [0, 1]: divide returns' differences and "
