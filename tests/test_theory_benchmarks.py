@@ -1,6 +1,7 @@
 """The experiments on the theorems: their arithmetic, that each runs, and, slowly, the laws they show."""
 
 import importlib
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -234,3 +235,26 @@ def test_deviating_is_worth_one_over_root_n_and_never_more_than_the_certificate(
     rows = script.certificates(options)
     assert all(row.largest <= row.bound for row in rows)
     assert any(row.bound < row.horizon and row.n_agents == 1000 for row in rows if row.game == "a_beach mild")
+
+
+def test_the_first_step_of_the_papers_schedule_is_discarded(module):
+    common, script = module("common"), module("epochs")
+    game = common.make_game("a_sis", n_agents=2, horizon=3)
+    first, second = itertools.islice(
+        script.averages_of_exact_steps(game.mean_field_model(), tau=0.1, n_actions=2), 2
+    )
+    torch.testing.assert_close(first, torch.full_like(first, 0.5))  # w_0 = 1
+    assert (second - first).abs().max() > 1e-3
+
+
+@pytest.mark.slow
+def test_exploitability_falls_about_as_the_fourth_root_of_the_epochs_until_tau_stops_it(module):
+    script, slopes = module("epochs"), module("slopes")
+    marks = [30, 100, 300]
+
+    def slope(tau):
+        found = script.exact("a_beach", tau=tau, marks=marks)
+        return slopes.fitted_slope(marks, torch.tensor([found], dtype=torch.float64)).value
+
+    assert -0.4 < slope(0.015) < -0.2
+    assert -0.15 < slope(0.4) < 0

@@ -91,20 +91,20 @@ def of_game(key: str, options) -> list[Line]:
     marks = looked_at(options.epochs)
     late = [mark * LAST_DECADE >= options.epochs for mark in marks]
 
-    def line(label: str, marker: str, **settings) -> Line:
+    def line(label: str, marker: str, law: float | None, **settings) -> Line:
         samples = [
             learnt(key, marks=marks, agents=options.agents, seed=seed, **settings)
             for seed in range(1, options.seeds + 1)
         ]
-        return Line(label, marks, torch.tensor(samples, dtype=torch.float64), LAW, among=late, marker=marker)
+        return Line(label, marks, torch.tensor(samples, dtype=torch.float64), law, among=late, marker=marker)
 
     lines = [
-        line(f"paper's, M = {episodes}", "o", episodes=episodes, default=False)
+        line(f"paper's, M = {episodes}", "o", LAW, episodes=episodes, default=False)
         for episodes in options.episodes
     ]
     ideal = torch.tensor([exact(key, tau=TAU, marks=marks)], dtype=torch.float64)
     lines.append(Line("paper's, exact Q", marks, ideal, LAW, among=late, marker="s"))
-    lines.append(line("default, M = 10", "^", episodes=10, default=True))
+    lines.append(line("default, M = 10", "^", None, episodes=10, default=True))
     return lines
 
 

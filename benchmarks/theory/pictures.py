@@ -102,7 +102,8 @@ def report(axes: Any, lines: Sequence[Line], *, title: str, x: str, y: str, theo
         draw_law(axes, next(line for line in lawful if line.law == law), theorem)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    plain_numbers(axes.xaxis)
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_numbers(axis)
     axes.set_title(title, fontsize=9)
     axes.set_xlabel(x, fontsize=8)
     axes.set_ylabel(y, fontsize=8)
