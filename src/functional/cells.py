@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+EXACT_IN_FLOAT32 = 2**24  # up to which whole numbers are
+
 
 class CellStatistics(NamedTuple):
     """Sums over agents, by episode, step and cell (s, a).
@@ -106,17 +108,25 @@ def cell_statistics(
 
     def count(index: Tensor, size: int, weights: Tensor | None = None) -> Tensor:
         flat = (offset * size + index).reshape(-1)
+        if weights is None and flat.numel() < min(batch_size * size, EXACT_IN_FLOAT32):  # mostly empty
+            held = torch.zeros(batch_size * size, dtype=dtype, device=flat.device)
+            return held.index_add_(0, flat, held.new_ones(()).expand(len(flat))).reshape(batch_size, size)
         weights = None if weights is None else weights.reshape(-1).double()
         return torch.bincount(flat, weights, minlength=batch_size * size).to(dtype).reshape(batch_size, size)
 
     chosen = slice(0, 1) if first_agent_only else slice(None)
-    reward_sums, next_states, next_cells, state_counts = [], [], [], []
+    shape = (batch_size, horizon, n_states, n_actions)
+    reward_sums, next_cells, state_counts = [], [], []
+    transitions = torch.empty(*shape, n_states, dtype=dtype, device=states.device)
+    visits = torch.empty(shape, dtype=dtype, device=states.device)
     state = states[:, 0].long()  # [B, N]
     for t in range(horizon):
         next_state = states[:, t + 1].long()
         cell = state[:, chosen] * n_actions + actions[:, t, chosen].long()
         reward_sums.append(count(cell, n_cells, rewards[:, t, chosen]))
-        next_states.append(count(cell * n_states + next_state[:, chosen], n_cells * n_states))
+        visits[:, t] = count(cell, n_cells).reshape(visits[:, t].shape)
+        following = count(cell * n_states + next_state[:, chosen], n_cells * n_states)
+        transitions[:, t] = following.reshape(transitions[:, t].shape)
         if first_agent_only:
             state_counts.append(count(state, n_states))
         if count_next_cells and t + 1 < horizon:
@@ -126,9 +136,6 @@ def cell_statistics(
             next_cells.append(reward_sums[0].new_zeros(batch_size, n_cells * n_cells))
         state = next_state
 
-    shape = (batch_size, horizon, n_states, n_actions)
-    transitions = torch.stack(next_states, 1).reshape(*shape, n_states)
-    visits = transitions.sum(-1)
     next_cell_count = torch.stack(next_cells, 1).reshape(*shape, n_states, n_actions) if next_cells else None
     return CellStatistics(
         visits=visits,
