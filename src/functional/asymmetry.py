@@ -127,18 +127,25 @@ def of_rewards(contrasts: Contrasts, types: Jackknifed | None, *, resolution: fl
 
 
 def asymmetry(
-    quantity: Quantity, visits: Tensor, types_told: Tensor | None, *, shape: tuple[int, int], level: float
+    quantity: Quantity,
+    contrasts: Contrasts,
+    types_told: Tensor | None,
+    *,
+    shape: tuple[int, int],
+    level: float,
 ) -> Asymmetry:
     """Every figure of one quantity.
 
     Args:
         quantity: ``of_transitions`` or ``of_rewards``.
-        visits: [K, N, C].
+        contrasts: of agents.
         types_told: types and cells that were measured, [G, C]; None where types are not known.
         shape: S and A.
         level: confidence of each figure.
     """
-    rms, largest_rms = spread(quantity, visits, level=level)
+    visits = contrasts.visits
+    told = measured(visits, contrasts.dropped)
+    rms, largest_rms = spread(quantity, visits, told, level=level)
     by_type, largest_by_type = None, None
     if types_told is not None:
         by_type, largest_by_type = deviation_of_types(quantity, types_told, level=level)
@@ -162,12 +169,17 @@ def asymmetry(
     )
 
 
-def spread(quantity: Quantity, visits: Tensor, *, level: float) -> tuple[Interval, Largest]:
+def spread(quantity: Quantity, visits: Tensor, told: Tensor, *, level: float) -> tuple[Interval, Largest]:
     """Root-mean-square deviations of every cell, intervals one by one [C], and their maximum.
 
     The interval of a sum of roots is made of those of its variances, each at its share of the miss.
+
+    Args:
+        quantity: alpha's or beta's.
+        visits: [K, N, C].
+        told: cells that were measured, [C].
+        level: confidence of each interval, and of the maximum.
     """
-    told = measured(visits)  # [C]
     variances = [
         variance_over_agents(sums, noise, visits)
         for sums, noise in zip(quantity.sums, quantity.noise, strict=True)

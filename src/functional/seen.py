@@ -18,7 +18,7 @@ class Seen(NamedTuple):
         agents: agents that were there with others to compare with, [S, A].
         spread_agents: those of them that were there in two blocks of episodes at least, over whom
             a spread is taken, [S, A].
-        measured: cells with agents, blocks and visits enough for an interval, [S, A] bool.
+        measured: cells that an interval is given of: see ``spread_over_agents.measured``, [S, A] bool.
         dropped: visits alone in their group, with nobody to compare with, [S, A].
         population_least, population_mean, population_most: nu(s) over episodes, [T, S].
     """
@@ -56,7 +56,7 @@ def what_was_seen(play: Play, contrasts: Contrasts) -> Seen:
         visits=(kept.sum(0) + contrasts.dropped).long().reshape(shape),
         agents=(kept > 0).sum(0).reshape(shape),
         spread_agents=eligible(contrasts.visits).sum(0).reshape(shape),
-        measured=measured(contrasts.visits).reshape(shape),
+        measured=measured(contrasts.visits, contrasts.dropped).reshape(shape),
         dropped=contrasts.dropped.long().reshape(shape),
         population_least=least,
         population_mean=mean,

@@ -7,6 +7,7 @@ from torch import Tensor
 
 FEWEST_AGENTS = 3  # that were in a cell in two blocks each
 FEWEST_BLOCKS = 8  # in which a cell was visited
+MOST_DROPPED = 0.25  # of the visits to a cell: those that had company are else no fair sample of them
 FEWEST_VISITS = 100  # by those agents; with fewer than 50 a jackknife finds spreads in symmetric games
 
 
@@ -34,12 +35,22 @@ def eligible(visits: Tensor) -> Tensor:
     return (visits > 0).sum(0) >= 2
 
 
-def measured(visits: Tensor) -> Tensor:
-    """Cells with agents, blocks and visits enough for an interval, from visits [K, N, C]; [C] bool."""
-    chosen = eligible(visits)
+def measured(visits: Tensor, dropped: Tensor) -> Tensor:
+    """Cells that an interval can be given of: agents, blocks and visits enough, and few dropped, [C] bool.
+
+    Args:
+        visits: [K, N, C].
+        dropped: visits to the same cells with nobody to compare with, [C].
+    """
+    chosen, fair = eligible(visits), fairly_kept(visits, dropped)
     visits = visits * chosen
     enough_blocks = (visits.sum(1) > 0).sum(0) >= FEWEST_BLOCKS
-    return enough_blocks & (chosen.sum(0) >= FEWEST_AGENTS) & (visits.sum((0, 1)) >= FEWEST_VISITS)
+    return fair & enough_blocks & (chosen.sum(0) >= FEWEST_AGENTS) & (visits.sum((0, 1)) >= FEWEST_VISITS)
+
+
+def fairly_kept(visits: Tensor, dropped: Tensor) -> Tensor:
+    """Cells of whose visits a quarter at most was dropped, [C] bool: [K, N, C] and [C]."""
+    return dropped <= MOST_DROPPED * (visits.sum((0, 1)) + dropped)
 
 
 def variance_over_agents(sums: Tensor, noise: Tensor, visits: Tensor) -> Jackknifed:

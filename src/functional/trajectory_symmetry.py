@@ -8,6 +8,7 @@ from torch import Tensor
 from .agent_contrasts import NotTrajectoriesError, agent_contrasts, require_play
 from .asymmetry import EXACT_RESOLUTION, Asymmetry, Quantity, asymmetry, of_rewards, of_transitions
 from .seen import Seen, what_was_seen
+from .spread_over_agents import fairly_kept
 from .type_contrasts import type_contrasts
 
 BLOCKS = 20
@@ -90,10 +91,11 @@ def symmetry_from_trajectories(
     if types is not None:
         labels, type_of = torch.unique(types, return_inverse=True)
         of_types = type_contrasts(play, contrasts.outcome_of, type_of, len(labels))
-        means, types_told = of_types.mean(), of_types.measured
+        means = of_types.mean()
+        types_told = of_types.measured & fairly_kept(contrasts.visits, contrasts.dropped)
 
     def told(quantity: Quantity) -> Asymmetry:
-        return asymmetry(quantity, contrasts.visits, types_told, shape=(n_states, n_actions), level=level)
+        return asymmetry(quantity, contrasts, types_told, shape=(n_states, n_actions), level=level)
 
     return TrajectorySymmetry(
         alpha=told(of_transitions(contrasts, means)),

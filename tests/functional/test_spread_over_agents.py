@@ -40,7 +40,12 @@ def test_who_counts():
     visits[0, 3, 2] = 70
     alone = [False, True, False]
     assert eligible(visits).tolist() == [[True] * 3, [True] * 3, [True] * 3, alone]
-    assert measured(visits).tolist() == [True, False, False]
+    dropped = torch.zeros(3).double()
+    assert measured(visits, dropped).tolist() == [True, False, False]
+    dropped[0] = 63  # of 253
+    assert measured(visits, dropped)[0]
+    dropped[0] = 64
+    assert not measured(visits, dropped)[0]
 
 
 def estimates(contrasts_of, coin_play, heads, *, repetitions, **options):
