@@ -8,7 +8,7 @@ fixed random policy, Q^{tau,pi} and mu_h are exact (backward induction along the
 default here: all agents and episodes in one backward sweep. The *floor* is |E Q^M - Q|^2, what more seeds
 would not average away, estimated over seeds without the sampling error in it; *limit* is what it tends to as
 M and N grow, exactly. Slopes are fitted to the points that lie two standard errors above 0; errors are over
-seeds.
+seeds. Three to six minutes on one core.
 """
 
 from collections.abc import Sequence
