@@ -86,7 +86,7 @@ class Contrasts(NamedTuple):
 
     Attributes:
         visits: with others to compare with, [K, N, C].
-        sums: of the deviations of those visits, [X, K, N, C].
+        sums: of the deviations of those visits, their means centred over agents, [X, K, N, C].
         noise: sums with the agent's mean of the step taken away and scaled so that their squares have
             the expectation of the squared noise of ``sums``, [X, K, N, C].
         scatter: sums of squares that bound the noise, [2, N, C]: of 1 - the share of the others with the
