@@ -127,3 +127,18 @@ def test_states_may_be_floats_and_sums_do_not_lose_small_rewards():
 def test_a_time_axis_that_does_not_fit_is_refused():
     with pytest.raises(AssertionError):
         statistics(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3), torch.zeros(1, 2, 3))
+
+
+def test_mostly_empty_cells_are_counted_as_full_ones_are(monkeypatch):
+    random = torch.Generator().manual_seed(0)
+    states = torch.randint(7, (3, 5, 20), generator=random)
+    actions = torch.randint(2, (3, 4, 20), generator=random)
+    rewards = torch.rand(3, 4, 20, generator=random)
+    sizes = {"n_states": 7, "n_actions": 2, "count_next_cells": True}
+    sparse = cell_statistics(states, actions, rewards, **sizes)
+    monkeypatch.setattr("mf_pmd.functional.cells.EXACT_IN_FLOAT32", 0)
+    dense = cell_statistics(states, actions, rewards, **sizes)
+    for a, b in zip(sparse, dense, strict=True):
+        assert torch.equal(a, b)
+    assert sparse.next_state.sum() == 3 * 4 * 20
+    assert torch.equal(sparse.visits, sparse.next_state.sum(-1))
