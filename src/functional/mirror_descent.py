@@ -11,8 +11,8 @@ def step_size(epoch: int, c_xi: float) -> float:
     return c_xi / math.sqrt(epoch + 1)
 
 
-def mean_square_spread(q_values: Tensor, visits: Tensor) -> Tensor:
-    """G^2: mean over steps of sum_s nu_h(s) (max_a Q_h(s, a) - min_a Q_h(s, a))^2, over visited cells.
+def square_spread(q_values: Tensor, visits: Tensor) -> Tensor:
+    """G^2 = sum_h sum_s nu_h(s) (max_a Q_h(s, a) - min_a Q_h(s, a))^2, over visited cells.
 
     Args:
         q_values: [H, S, A], reward units.
@@ -26,7 +26,7 @@ def mean_square_spread(q_values: Tensor, visits: Tensor) -> Tensor:
     low = torch.where(seen, q_values, torch.inf).amin(-1)
     spread = torch.where(seen.any(-1), high - low, 0.0)  # [H, S]
     share = visits.sum(-1) / visits.sum((-2, -1)).unsqueeze(-1).clamp(min=1)
-    return (share * spread.square()).sum(-1).mean()
+    return (share * spread.square()).sum()
 
 
 def scale_free_step_size(sum_of_squares: float, c: float) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.cells import CellStatistics
 from ..functional.distributions import entropy, kl_divergence
-from ..functional.mirror_descent import mean_square_spread, mirror_descent_step, scale_free_step_size
+from ..functional.mirror_descent import mirror_descent_step, scale_free_step_size, square_spread
 from ..functional.td_targets import (
     paper_learning_rate,
     sweep_backwards,
@@ -29,9 +29,9 @@ class MFPMDTabularLearner(MeanFieldLearner):
     at which the mean TD error of every cell is zero. Q of a cell that nobody visited is 0.
 
     ``step_rule: scale_free`` makes learning the same whatever the units and the origin of rewards: xi_t = c /
-    sqrt(sum of G_k^2), G_k the spread of Q over actions in epoch k, tau in units of G_0, and a cell that
-    nobody visited takes the mean of its row. It is meant for rewards scaled into [0, 1] by bounds far wider
-    than what is paid, where ``c_xi`` in these units would be next to nothing.
+    sqrt(sum of G_k^2), G_k the spread of Q over actions in epoch k, all steps together, tau in units of G_0 /
+    sqrt(H), and a cell that nobody visited takes the mean of its row. It is meant for rewards scaled into
+    [0, 1] by bounds far wider than what is paid, where ``c_xi`` in these units would be next to nothing.
 
     Args:
         args: besides MeanFieldLearner's, reads ``td_order``, ``td_learning_rate``, ``td_delta``,
@@ -70,7 +70,9 @@ class MFPMDTabularLearner(MeanFieldLearner):
     @property
     def tau(self) -> float:
         """Weight of the entropy in reward units."""
-        return self.args.tau * (1.0 if self.spreads is None else self.spreads.first.sqrt().item())
+        if self.spreads is None:
+            return self.args.tau
+        return self.args.tau * (self.spreads.first.item() / self.mac.agent.log_table.shape[0]) ** 0.5
 
     @torch.no_grad()
     def update(self, statistics: CellStatistics) -> dict[str, float]:
@@ -78,12 +80,10 @@ class MFPMDTabularLearner(MeanFieldLearner):
         agent = self.mac.agent
         log_policy: Tensor = agent.log_table  # [H, S, A]
         if self.spreads is not None and self.epoch == 0:
-            self.spreads.begin(
-                mean_square_spread(self.evaluate(statistics, log_policy), statistics.visits.sum(0))
-            )
+            self.spreads.begin(square_spread(self.evaluate(statistics, log_policy), statistics.visits.sum(0)))
         q_values = self.evaluate(statistics, log_policy)
         if self.spreads is not None:
-            self.spreads.add(mean_square_spread(q_values, statistics.visits.sum(0)))
+            self.spreads.add(square_spread(q_values, statistics.visits.sum(0)))
         new = mirror_descent_step(log_policy, q_values, xi=self.xi, tau=self.tau, mixing=self.mixing)
         state_count = statistics.state_count.sum(0)  # [T, S]
         weights = state_count / state_count.sum()
@@ -126,7 +126,7 @@ class MFPMDTabularLearner(MeanFieldLearner):
 
 
 class Spreads(torch.nn.Module):
-    """The mean square spreads G_k^2 of Q that the scale-free step is made of: the first, and the sum."""
+    """The square spreads G_k^2 of Q that the scale-free step is made of: the first, and the sum."""
 
     first: Tensor
     total: Tensor

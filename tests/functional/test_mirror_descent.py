@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mf_pmd.functional.mirror_descent import (
-    mean_square_spread,
     mirror_descent_step,
     mirror_descent_target,
     mix_with_uniform,
     mixing_weight,
     scale_free_step_size,
+    square_spread,
     step_size,
 )
 
@@ -136,11 +136,11 @@ def test_the_spread_of_q_is_that_of_visited_cells_where_agents_are():
     q_values = torch.tensor([[[1.0, 4.0, 99.0], [0.0, 2.0, 2.0]], [[5.0, 5.0, 5.0], [7.0, 8.0, 9.0]]])
     visits = torch.tensor([[[2.0, 1.0, 0.0], [1.0, 4.0, 4.0]], [[3.0, 1.0, 1.0], [0.0, 0.0, 0.0]]])
     # step 0: a quarter of the visits at spread 3, the rest at 2; step 1: all where the spread is 0
-    expected = ((3 * 9 + 9 * 4) / 12 + 0) / 2
-    assert mean_square_spread(q_values, visits).item() == pytest.approx(expected)
+    expected = (3 * 9 + 9 * 4) / 12 + 0
+    assert square_spread(q_values, visits).item() == pytest.approx(expected)
     shifted = q_values + torch.randn(2, 2, 1)
-    assert mean_square_spread(shifted, visits).item() == pytest.approx(expected, rel=1e-5)
-    assert mean_square_spread(q_values, torch.zeros_like(visits)).item() == 0.0
+    assert square_spread(shifted, visits).item() == pytest.approx(expected, rel=1e-5)
+    assert square_spread(q_values, torch.zeros_like(visits)).item() == 0.0
 
 
 def test_the_scale_free_step_size():
