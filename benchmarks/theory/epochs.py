@@ -9,7 +9,7 @@ order tau; with the best tau for each T, tau = sqrt(eps), it is T^(-1/8). Drawn 
 of the last half. Q is learnt from M episodes an epoch by mf_pmd_tabular on the embedded host, or taken
 exactly from the tables of the induced game (*exact Q*). a_beach is monotone; the theorem does not cover
 a_sis and a_rps. Mean-field exploitability, exact; slopes are fitted to the last decade of epochs, their
-errors are over seeds.
+errors are over seeds. Nine minutes on one core.
 """
 
 from collections.abc import Iterator, Sequence
