@@ -24,7 +24,7 @@ class Terms(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """Bounds that hold at once for every agent i, every policy pi of the rest and every pi' of its own.
+    """Bounds that hold at once for every agent i, any pi_h(a | s) of the rest and any deviation pi'.
 
     Attributes:
         population_error: e_h >= E |sigma(rho_h^-i) - mu_h|_1, the population that agent i meets against the
@@ -73,18 +73,20 @@ def certificate(
         e_{h+1} = min( e_0 + alpha + 2 L_P / n + L_pop e_h,  e_0 + c_{h+1} )
         c_0 = 0,  c_{h+1} = c_h + alpha + 2 L_P / n + L_P e_h
         d_0 = 0,  d_{h+1} = d_h + alpha + L_P e_h
-        B = sum_h ( beta + L_R e_h + d_h / 2 )
+        B = sum_h min( 1, beta + L_R e_h + d_h / 2 )
 
     The first form of e_{h+1} lets the population pass through its update step by step; the second
     follows each of the others beside a copy of it in the mean field, c_h being twice the chance that they
     have parted, so that agents who do not act on one another are sampled once (Sznitman 1991 calls this
-    propagation of chaos). Both hold, docs/theory.md proves them. Policies are pi_h(a | s): one that reads the
-    population is not covered. It is a certificate only if the five constants are exact or upper bounds; of
-    estimates it makes an estimate.
+    propagation of chaos). Both hold, docs/theory.md proves them. What the rest play must be one pi_h(a | s):
+    where that reads the population, nothing is covered. The deviation may be anything, of the whole past and
+    of the population too: whoever sees more than (h, s) has the (s, a) of its Markov marginal
+    pi'_h(a | s) = P(a_h = a | s_h = s), and d follows the same recursion. It is a certificate only if the
+    five constants are no smaller than the true ones; of estimates it makes an estimate.
 
-    ``terms`` takes every e, c and d apart along these equations, which are linear in the sources but for the
-    minimum and the cap: of the minimum the smaller form is taken apart, and where the cap cuts a number it
-    cuts each of its parts in the same proportion.
+    ``terms`` takes every e, c, d and step of B apart along these equations, which are linear in the sources
+    but for the minimum and the caps: of the minimum the smaller form is taken apart, and where a cap cuts a
+    number it cuts each of its parts in the same proportion.
 
     Args:
         alpha: largest l1 distance of an agent's transition law from the model's, including the 2 L_P / N
@@ -118,7 +120,8 @@ def certificate(
         population.append(_capped(smaller))
         law.append(_capped(law[-1] + asymmetry + lipschitz_transition * error))
     errors, laws = torch.stack(population), torch.stack(law)  # [H, K] each
-    terms = horizon * _source("beta", beta) + (lipschitz_reward * errors + laws / 2).sum(0)  # [K]
+    steps = _source("beta", beta) + lipschitz_reward * errors + laws / 2  # [H, K]
+    terms = _capped(steps, most=1.0).sum(0)  # rewards lie in [0, 1]
     return Certificate(errors.sum(-1), laws.sum(-1), terms.sum().item(), Terms(*terms.tolist()))
 
 
@@ -129,6 +132,6 @@ def _source(name: str, value: float) -> Tensor:
     return parts
 
 
-def _capped(parts: Tensor) -> Tensor:
-    """Parts [K] >= 0, scaled down to a sum of 2 where it is more: no two laws are further apart in l1."""
-    return parts * (2 / parts.sum().clamp(min=2.0))
+def _capped(parts: Tensor, *, most: float = 2.0) -> Tensor:
+    """Parts [..., K] >= 0, scaled down to a sum of 2, the l1 distance that no two laws exceed, or another."""
+    return parts * (most / parts.sum(-1, keepdim=True).clamp(min=most))

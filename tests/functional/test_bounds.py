@@ -58,6 +58,15 @@ def test_the_smaller_of_the_two_forms_is_taken():
     assert certificate(**apart, coupled=False).population_error.tolist() == approx([1.0, 2.0, 2.0])
 
 
+def test_no_step_is_off_by_more_than_the_rewards():
+    # .4 + .5 * 1.35 + .3 / 2 = 1.225 and .4 + .5 * 1.735 + .635 / 2 = 1.585, each cut to 1
+    found = certificate(**{**BY_HAND, "beta": 0.4, "lipschitz_reward": 0.5})
+    assert found.bound == approx(0.9 + 1 + 1)
+    assert found.terms.beta == approx(0.4 * (1 + 1 / 1.225 + 1 / 1.585))
+    assert sum(found.terms) == approx(2.9)
+    assert certificate(**{**BY_HAND, "beta": 1.0}).bound == approx(3.0)
+
+
 def test_one_step_and_two_agents():
     found = certificate(**{**BY_HAND, "horizon": 1, "n_agents": 2})
     assert found.population_error.tolist() == approx([2.0])  # sqrt(4 / 1), the cap itself
@@ -100,7 +109,7 @@ def test_parts_add_up_and_nothing_exceeds_the_cap(settings, coupled):
         assert errors.min() >= 0
         assert errors.max() <= 2 + 1e-12
     steps = settings["beta"] + settings["lipschitz_reward"] * found.population_error + found.law_error / 2
-    assert found.bound == pytest.approx(steps.sum().item())
+    assert found.bound == pytest.approx(steps.clamp(max=1).sum().item())
 
 
 @given(constants, st.booleans(), st.floats(0, 1), st.integers(1, 50))

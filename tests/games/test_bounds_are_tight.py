@@ -57,7 +57,8 @@ def recursion(constants, *, n_agents, n_cells, horizon, coupled=True, **factors)
         through = s + misled + k["L_pop"] * l_pop * e[-1]
         e.append(min(2.0, through, s + c) if coupled else min(2.0, through))
     value = sum(
-        k["beta"] * beta + k["L_R"] * l_r * e_h + k["d / 2"] * d_h / 2 for e_h, d_h in zip(e, d, strict=True)
+        min(1.0, k["beta"] * beta + k["L_R"] * l_r * e_h + k["d / 2"] * d_h / 2)
+        for e_h, d_h in zip(e, d, strict=True)
     )
     return Bound(e, d, value, 2 * k["2 B"] * value)
 
