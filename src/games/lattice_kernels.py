@@ -33,10 +33,11 @@ class Farthest(NamedTuple):
     cell: int
     others: tuple[int, ...]
 
-    def told(self, n_actions: int) -> str:
-        """In words."""
+    def told(self, n_actions: int, *, in_order: bool) -> str:
+        """In words; the others one by one where their order matters, else counted."""
         s, a = divmod(self.cell, n_actions)
-        return f"agent {self.agent} in s = {s}, a = {a}, others in cells {list(self.others)}"
+        where = f"in cells {list(self.others)}" if in_order else counted(torch.tensor(self.others).bincount())
+        return f"agent {self.agent} in s = {s}, a = {a}, others {where}"
 
 
 NOWHERE = Farthest(0.0, 0, 0, ())
@@ -200,6 +201,15 @@ def _farther(
         return so_far
     g, m, c = (int(x) for x in torch.unravel_index(distances.argmax(), distances.shape))
     return Farthest(worst, agents[g], first_cell + c, tuple(others[m].tolist()))
+
+
+def counted(counts: Tensor) -> str:
+    """'12 in cell 0, 3 in cell 4', the fullest cells of counts [d]."""
+    fullest = counts.topk(min(4, len(counts)))
+    told = [
+        f"{int(n)} in cell {int(c)}" for n, c in zip(fullest.values, fullest.indices, strict=True) if n > 0
+    ]
+    return ", ".join(told) + (", ..." if (counts > 0).sum() > len(told) else "")
 
 
 def n_tuples(n_others: int, n_cells: int) -> int:

@@ -4,12 +4,11 @@ import torch
 
 from ...errors import UserError
 from ...functional.extension import lipschitz_constant
-from ...functional.lattice import lattice_index
 from ...functional.mean_field import MeanFieldModel
-from ...functional.monotonicity import Monotonicity
+from ...functional.monotonicity import Monotonicity, monotonicity
 from ...functional.population_slopes import farthest_laws, lattice_slopes, population_update
-from ...games import PopulationGame
-from ...games.induced import MOST_POINTS, induced_game
+from ...games import REGISTRY, PopulationGame
+from ...games.induced import MOST_POINTS, InducedGame, induced_game
 from ...games.joint_kernels import JointKernels
 from ...games.lattice_kernels import (
     MOST,
@@ -18,8 +17,8 @@ from ...games.lattice_kernels import (
     joint_lattice,
     table_lattice,
 )
-from .record import EXACT, LOWER, UPPER, Constant, Symmetry
-from .slopes import few_enough, judge, look_over, spread_over, tables_at
+from .record import ESTIMATE, EXACT, LOWER, UPPER, Constant, Symmetry
+from .slopes import few_enough, look_over, spread_over, tables_at
 from .worst import worst_of
 
 MOST_LOOKED_OVER = 500  # points of the lattice that are looked over one by one
@@ -31,11 +30,14 @@ def enumerated_symmetry(
     """alpha and beta exactly by Def. 6 of Yardim & He (2025), and the Lipschitz constants as far as they go.
 
     alpha and beta are maxima over all agents, cells, populations of the others and, for kernels that are
-    not anonymous, arrangements. A Lipschitz constant of an induced kernel affine in mu is exact. Of another
-    population game the steepest move of one agent on the lattice is a lower bound of what its tables do
-    between the points. Of other kernels it is that of their Kirszbraun extension, whose Euclidean constant
-    M is known: changes of mu and of a law sum to 0, so that L_P <= sqrt(S / 2) M, L_R <= M / sqrt(2), and
-    L_pop <= L_P + max |P(s, a, mu) - P(s~, a~, mu')|_1 / 2  [ours].
+    not anonymous, arrangements. A Lipschitz constant of an induced kernel affine in mu is exact. The
+    registry's games are known to be affine where they look so; of another game, seen to be at some
+    populations, it is an estimate. Where a population game is not affine, the steepest move of one agent on
+    the lattice is a lower bound of what its tables do between the points. Of other kernels it is that of
+    their Kirszbraun extension, whose Euclidean constant M is known: changes of mu and of a law sum to 0, so
+    that L_P <= sqrt(S / 2) M, L_R <= M / sqrt(2), and
+    L_pop <= L_P + max |P(s, a, mu) - P(s~, a~, mu')|_1 / 2  [ours]. That extension need not be monotone where
+    its samples are, so that only a violation is told.
 
     Args:
         game: a population game with tables, or kernels that can be called.
@@ -59,14 +61,15 @@ def _of_tables(game: PopulationGame, h: int, most: int, induced: MeanFieldModel 
     looked_at = f"{types} types of agents in {_everywhere(lattice)}; an agent meets {met}"
     if game.time_dependent:
         looked_at += f"; all {game.horizon} steps"
-    return _on_the_simplex(game, lattice, induced or induced_game(game), h, looked_at)
+    ours = type(game) in REGISTRY.values() and not isinstance(induced, InducedGame)
+    return _on_the_simplex(game, lattice, induced or induced_game(game), h, looked_at, known=ours)
 
 
 def _of_kernels(game: JointKernels, most: int, induced: MeanFieldModel | None) -> Symmetry:
     lattice = joint_lattice(game, most=most, induced=induced)
     looked_at = f"all {game.n_agents} agents in {_everywhere(lattice)}, in every arrangement"
     if induced is not None:
-        return _on_the_simplex(game, lattice, induced, 0, looked_at)
+        return _on_the_simplex(game, lattice, induced, 0, looked_at, known=False)
     return _of_their_extension(game, lattice, looked_at)
 
 
@@ -81,8 +84,15 @@ def _on_the_simplex(
     model: MeanFieldModel,
     h: int,
     looked_at: str,
+    *,
+    known: bool,
 ) -> Symmetry:
-    """Exact constants of a model affine in mu; else lower bounds from the lattice."""
+    """By the corners of a model that looks affine in mu; else lower bounds from the lattice.
+
+    Args:
+        game, lattice, model, h, looked_at: see above.
+        known: whether a model that looks affine is known to be.
+    """
     cells, shares = (game.n_states, game.n_actions), lattice.counts.double() / (game.n_agents - 1)
     apart = max(1, len(shares) // MOST_LOOKED_OVER)
     with_corners = few_enough(game)
@@ -92,11 +102,12 @@ def _on_the_simplex(
     least = _steepest(game, lattice._replace(laws=laws, rewards=rewards))
     affine = slopes.transition, slopes.reward, slopes.population
     where = _cell(game, slopes.transition_cell), _cell(game, slopes.reward_cell), ""
+    kind, seen = (EXACT, "") if known else (ESTIMATE, f" as far as seen at {len(tried)} populations")
     constants = [
         Constant(low, LOWER, "between points of the lattice")
-        if exact is None
-        else Constant(exact, EXACT, f"affine in mu{place}" if exact > 0 else "free of mu")
-        for exact, low, place in zip(affine, least, where, strict=True)
+        if corners is None
+        else Constant(corners, kind, f"affine in mu{seen}{place}" if corners > 0 else f"free of mu{seen}")
+        for corners, low, place in zip(affine, least, where, strict=True)
     ]
     return _symmetry(game, lattice, constants, slopes.monotonicity, looked_at)
 
@@ -118,9 +129,8 @@ def _of_their_extension(game: JointKernels, lattice: LatticeKernels, looked_at: 
         Constant(most, EXACT if most <= least * (1 + 1e-9) else UPPER, f"{least:.4g} on the lattice")
         for most, least in zip(above, _steepest(game, lattice), strict=True)
     ]
-    corners = lattice_index((game.n_agents - 1) * torch.eye(game.n_cells, dtype=torch.long))
-    order = torch.cat([corners, torch.arange(len(shares))])
-    found = judge(shares[order], lattice.laws[order], lattice.rewards[order]).monotonicity
+    # an extension of monotone samples need not be monotone: a violation is all that can be told
+    found = monotonicity(shares, lattice.laws, lattice.rewards, with_corners=False)
     on_lattice = found._replace(note=f"on the lattice: {found.note}")
     return _symmetry(game, lattice, constants, on_lattice, looked_at)
 
@@ -160,7 +170,8 @@ def _symmetry(
 
 
 def _farthest(game: PopulationGame | JointKernels, far: Farthest) -> Constant:
-    return Constant(far.value, EXACT, far.told(game.n_actions) if far.value > 0 else "")
+    told = far.told(game.n_actions, in_order=isinstance(game, JointKernels)) if far.value > 0 else ""
+    return Constant(far.value, EXACT, told)
 
 
 def _cell(game: PopulationGame | JointKernels, cell: int) -> str:

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-EXACT, LOWER, UPPER, ESTIMATE = "exact", "lower bound", "upper bound", "estimate"
+EXACT, LOWER, UPPER, ESTIMATE, DECLARED = "exact", "lower bound", "upper bound", "estimate", "declared"
 
 
 class Constant(NamedTuple):
     """Attributes:
     value: the number.
-    kind: ``exact`` | ``lower bound`` | ``upper bound`` | ``estimate``.
+    kind: ``exact`` | ``lower bound`` | ``upper bound`` | ``estimate`` | ``declared``: what a game says of
+        itself, of which nothing larger was seen.
     where: the agent or type, cell and population at which it was seen; empty where that says nothing.
     """
 
@@ -48,8 +49,13 @@ class Symmetry(NamedTuple):
 
     @property
     def certifies(self) -> bool:
-        """Whether a certificate may rest on them: all five constants are exact or upper bounds."""
-        return all(constant.kind in (EXACT, UPPER) for constant in self.constants().values())
+        """Whether a certificate may rest on them: none is smaller than the true one, or so the game says."""
+        return all(constant.kind in (EXACT, UPPER, DECLARED) for constant in self.constants().values())
+
+    @property
+    def hearsay(self) -> bool:
+        """Whether one of them is only what the game says of itself."""
+        return any(constant.kind == DECLARED for constant in self.constants().values())
 
 
 CONSTANTS = ("alpha", "beta", "lipschitz_transition", "lipschitz_reward", "lipschitz_population")

@@ -11,6 +11,7 @@ from ...functional.mean_field import Policy
 from ...functional.trajectory_symmetry import TrajectorySymmetry
 from ...games import PopulationGame
 from .choose import best_known
+from .claims import contradictions
 from .declared import declared_symmetry
 from .enumerated import enumerated_symmetry
 from .from_trajectories import play_and_measure
@@ -28,13 +29,14 @@ from .trajectory_table import trajectory_lines
 
 TRAJECTORIES = "trajectories"
 METHODS = ("closed-form", "enumeration", "kernels", TRAJECTORIES)
+ORDER = ("closed form", "enumeration", "sampled kernels")  # as records call their methods, most exact first
 
 
 class Found(NamedTuple):
     """Attributes:
     key: of the game.
     game: that was measured.
-    constants: by every method that calls kernels or knows them, the most exact first.
+    constants: by every method that calls kernels or knows them, in the order they were asked for.
     measured: from trajectories; None where they were not asked for.
     played: the policy that made them, in words.
     """
@@ -44,6 +46,19 @@ class Found(NamedTuple):
     constants: tuple[Symmetry, ...]
     measured: TrajectorySymmetry | None
     played: str
+
+    @property
+    def firmest(self) -> Symmetry | None:
+        """What the promise rests on: by the most exact method that allows a certificate, or else at all."""
+        ordered = sorted(self.constants, key=lambda symmetry: ORDER.index(symmetry.method))
+        return next((one for one in ordered if one.certifies), ordered[0] if ordered else None)
+
+    @property
+    def contradictions(self) -> list[str]:
+        """What the trajectories say against the constants."""
+        if self.measured is None:
+            return []
+        return [line for one in self.constants for line in contradictions(one, self.measured, self.game)]
 
 
 def measure(
@@ -105,17 +120,19 @@ def as_text(found: Found) -> str:
         lines += [*symmetry_lines(found.constants), ""]
     if found.measured is not None:
         lines += [*trajectory_lines(found.measured, found.game.state_names, found.played), ""]
-    for symmetry in found.constants[:1]:
-        bound = certificate_of(symmetry, found.game)
-        lines += certificate_lines(symmetry, bound, horizon=found.game.horizon)
-    if not found.constants:
+    if found.contradictions:
+        lines += [*found.contradictions, ""]
+    if found.firmest is None:
         lines.append("no certificate: trajectories tell of what was visited alone")
+    else:
+        bound = certificate_of(found.firmest, found.game)
+        lines += certificate_lines(found.firmest, bound, horizon=found.game.horizon)
     return "\n".join(lines)
 
 
 def as_json(found: Found) -> dict[str, Any]:
     """The report as plain values; what the data does not tell is null."""
-    game, first = found.game, found.constants[:1]
+    game, firmest = found.game, found.firmest
     return {
         "game": found.key,
         "n_agents": game.n_agents,
@@ -125,7 +142,8 @@ def as_json(found: Found) -> dict[str, Any]:
         "population": game.population,
         "constants": [symmetry_values(symmetry) for symmetry in found.constants],
         "trajectories": None if found.measured is None else {"policy": found.played, **plain(found.measured)},
-        "certificate": certificate_values(first[0], certificate_of(first[0], game)) if first else None,
+        "contradictions": found.contradictions,
+        "certificate": firmest and certificate_values(firmest, certificate_of(firmest, game)),
     }
 
 

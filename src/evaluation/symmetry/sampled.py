@@ -5,14 +5,16 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...functional.mean_field import MeanFieldModel
+from ...functional.monotonicity import Monotonicity
 from ...functional.populations import moves, round_to_lattice, spread_populations
 from ...games import PopulationGame
 from ...games.check import steps_looked_at
 from ...games.induced import induced_game
 from ...games.joint_kernels import JointKernels, without_tables
+from ...games.lattice_kernels import counted
 from ...games.sampled_kernels import distances, slopes_around
 from .climb import climb, highest
-from .monotonicity import monotonicity_at
+from .monotonicity import monotonicity_at, of_some_steps
 from .record import LOWER, Constant, Symmetry
 from .sampled_joint import sampled_joint_symmetry
 from .worst import worst_of
@@ -54,7 +56,10 @@ def sampled_symmetry(
     if not game.has_tables:
         raise UserError(without_tables(game))
     model = induced_game(game) if induced is None else induced
-    return worst_of([_at_step(game, model, h, n_populations, seed) for h in steps_looked_at(game)])
+    steps = steps_looked_at(game)
+    worst = worst_of([_at_step(game, model, h, n_populations, seed) for h in steps])
+    found = of_some_steps(game, Monotonicity(worst.monotone, worst.monotone_note), steps)
+    return worst._replace(monotone=found.monotone, monotone_note=found.note)
 
 
 def _at_step(game: PopulationGame, model: MeanFieldModel, h: int, n_populations: int, seed: int) -> Symmetry:
@@ -111,7 +116,7 @@ def _farthest(
     peak = climb(farthest, highest(farthest(start), start), neighbours)
     g, _, cell = torch.unravel_index(apart(peak.point.unsqueeze(0)).argmax(), (len(types), 1, start.shape[1]))
     s, a = divmod(int(cell), game.n_actions)
-    where = f"u = {types[g].item():g} in s = {s}, a = {a}, others {_counted(peak.point)}"
+    where = f"u = {types[g].item():g} in s = {s}, a = {a}, others {counted(peak.point)}"
     return Constant(peak.value, LOWER, where if peak.value > 0 else "")
 
 
@@ -145,12 +150,3 @@ def _steepest(
 def _moved(mu: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """Points with all, half or a tenth of one cell's mass moved to another, [3 n, d]."""
     return torch.cat([moves(mu, n, share=share, generator=generator) for share in (1.0, 0.5, 0.1)])
-
-
-def _counted(counts: Tensor) -> str:
-    """'12 in cell 0, 3 in cell 4', the fullest cells."""
-    fullest = counts.topk(min(4, len(counts)))
-    told = [
-        f"{int(n)} in cell {int(c)}" for n, c in zip(fullest.values, fullest.indices, strict=True) if n > 0
-    ]
-    return ", ".join(told) + (", ..." if (counts > 0).sum() > len(told) else "")

@@ -65,12 +65,12 @@ def certificate_lines(
     """The certificate term by term.
 
     Args:
-        symmetry: the constants it rests on; unless all are exact or upper bounds it is called an estimate.
+        symmetry: the constants it rests on; unless all are exact, upper bounds or declared it is called an
+            estimate.
         bound: the certificate.
         horizon: H, above which it says nothing.
         exploitability: E(pi) of the policy it is about; None for an equilibrium of the induced game.
     """
-    name = "certificate" if symmetry.certifies else "estimate, not a certificate,"
     gap = bound.nash_gap(exploitability or 0.0)
     rows = [[f"  {SOURCES[source]}", f"{2 * part:.4g}"] for source, part in bound.terms._asdict().items()]
     rows.append(["  2 B", f"{2 * bound.bound:.4g}"])
@@ -83,14 +83,14 @@ def certificate_lines(
         else f"of at most H = {horizon}"
     )
     rows[-1].append(verdict)
-    head = f"{name} max_i E^i <= E(pi) + 2 B, constants by {symmetry.method}, by source:"
+    head = f"{_name(symmetry)}constants by {symmetry.method}, by source:"
     return [head, *aligned(rows)]
 
 
 def certificate_values(symmetry: Symmetry, bound: Certificate, exploitability: float = 0.0) -> dict[str, Any]:
     """The certificate as plain values, at an equilibrium of the induced game unless E(pi) is given."""
     return {
-        "kind": "certificate" if symmetry.certifies else "estimate",
+        "kind": _kind(symmetry),
         "method": symmetry.method,
         "mean_field_exploitability": exploitability,
         "bound": bound.bound,
@@ -109,6 +109,20 @@ def symmetry_values(symmetry: Symmetry) -> dict[str, Any]:
         "monotone_note": symmetry.monotone_note,
         "looked_at": symmetry.looked_at,
     }
+
+
+def _kind(symmetry: Symmetry) -> str:
+    """What the promise is, by what it rests on."""
+    if not symmetry.certifies:
+        return "estimate"
+    return "certificate if the declared constants hold" if symmetry.hearsay else "certificate"
+
+
+def _name(symmetry: Symmetry) -> str:
+    if not symmetry.certifies:
+        return "estimate of E(pi) + 2 B, no certificate: "
+    condition = ", if the declared constants hold," if symmetry.hearsay else ""
+    return f"certificate{condition} max_i E^i <= E(pi) + 2 B, "
 
 
 def _told(constant: Constant) -> str:

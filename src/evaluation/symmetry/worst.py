@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from .record import CONSTANTS, EXACT, LOWER, Constant, Symmetry
+from .record import CONSTANTS, ESTIMATE, EXACT, LOWER, UPPER, Constant, Symmetry
 
 
 def worst_of(by_step: Sequence[Symmetry]) -> Symmetry:
     """One record for all steps, found by the same method.
 
-    A maximum of exact numbers is exact; with a lower bound among them it is one. A game is monotone if it is
-    at every step.
+    A maximum of exact numbers is exact; with lower bounds among them it is one, with upper bounds it is what
+    the largest is, and anything else is an estimate. A game is monotone if it is at every step.
     """
     if len(by_step) == 1:
         return by_step[0]
@@ -28,7 +28,13 @@ def worst_of(by_step: Sequence[Symmetry]) -> Symmetry:
 
 def _largest(constants: list[Constant]) -> Constant:
     h = max(range(len(constants)), key=lambda h: constants[h].value)
-    kinds = {constant.kind for constant in constants}
-    kind = EXACT if kinds == {EXACT} else LOWER if LOWER in kinds else constants[h].kind
-    told = f"step {h}: {constants[h].where}" if constants[h].where else f"step {h}"
-    return Constant(constants[h].value, kind, told)
+    kinds, where = {constant.kind for constant in constants}, constants[h].where
+    told = f"step {h}: {where}" if where else f"step {h}"
+    return Constant(constants[h].value, _kind(kinds, constants[h].kind), told)
+
+
+def _kind(kinds: set[str], largest: str) -> str:
+    """Of a maximum of constants of these kinds, the largest of which is of the kind ``largest``."""
+    if kinds <= {EXACT, UPPER}:
+        return largest
+    return LOWER if kinds <= {EXACT, LOWER} else ESTIMATE

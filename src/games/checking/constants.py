@@ -19,16 +19,11 @@ def check_constants(subject: Subject) -> str:
     """
     game = subject.game
     need_tables(game)
-    seen = _sampled_constants(subject)
+    seen = sampled_constants(subject)
     if game.constants is None:
         values = ", ".join(f"{name} {value:.3g}" for name, value in seen.items())
         raise NotApplicable(f"none are declared; they are no smaller than {values}")
-    declared = game.constants._asdict()
-    beyond = [
-        f"{name} = {declared[name]:g}, but {value:.6g} was seen"
-        for name, value in seen.items()
-        if value > declared[name] + SLACK
-    ]
+    declared, beyond = game.constants._asdict(), beyond_declared(subject, seen)
     if game.constants.monotone:
         found = _sampled_monotonicity(subject)
         if found.monotone is False:
@@ -37,7 +32,18 @@ def check_constants(subject: Subject) -> str:
     return ", ".join(f"{name} {value:.3g} <= {declared[name]:.3g}" for name, value in seen.items())
 
 
-def _sampled_constants(subject: Subject) -> dict[str, float]:
+def beyond_declared(subject: Subject, seen: dict[str, float] | None = None) -> list[str]:
+    """Which declared constants are exceeded by what is seen; None for what ``sampled_constants`` sees."""
+    assert subject.game.constants is not None
+    declared = subject.game.constants._asdict()
+    return [
+        f"{name} = {declared[name]:g}, but {value:.6g} was seen"
+        for name, value in (sampled_constants(subject) if seen is None else seen).items()
+        if value > declared[name] + SLACK
+    ]
+
+
+def sampled_constants(subject: Subject) -> dict[str, float]:
     """The largest alpha, beta, L_P, L_R and L_pop seen at sampled populations.
 
     Distances are taken to the declared game of u = 0, at populations that the others can form; slopes

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mf_pmd.evaluation.symmetry.monotonicity import game_monotonicity
+from mf_pmd.evaluation.symmetry.sampled import sampled_symmetry
 from mf_pmd.games import TableGame, check_game
 from mf_pmd.games.base import SymmetryConstants
 
@@ -62,6 +63,45 @@ def test_many_cells_are_looked_at_without_their_corners():
     found = game_monotonicity(Crowd(taste=-0.3, n_states=300))
     assert found.monotone is None
     assert game_monotonicity(Crowd(taste=0.3, n_states=300)).monotone is False
+
+
+class Turning(Crowd):
+    """Monotone at every step but one."""
+
+    time_dependent = True
+
+    def __init__(self, *, horizon, turn):
+        super().__init__(taste=-0.3)
+        self.horizon, self.turn, self.constants = horizon, turn, None
+
+    def transition_table(self, mu, personal, steps):
+        return super().transition_table(mu, personal + 0 * steps)
+
+    def reward_table(self, mu, personal, steps):
+        taste = torch.where(steps == self.turn, 0.3, -0.3)[..., None, None]
+        return 0.5 + taste * mu + 0 * personal[..., None, None]
+
+
+def test_a_step_that_is_not_monotone_is_found():
+    found = game_monotonicity(Turning(horizon=50, turn=7))  # of six steps, none is the seventh
+    assert found.monotone is False
+    assert found.note.startswith("at step 7: ")
+    found = game_monotonicity(Turning(horizon=50, turn=-1))
+    assert found.monotone is True
+    assert found.note.startswith("at all 50 steps, ")
+
+
+def test_of_too_many_steps_it_is_not_told():
+    found = game_monotonicity(Turning(horizon=1000, turn=501))
+    assert found.monotone is None
+    assert found.note.startswith("200 of 1000 steps were looked at (0 to 999), and are: ")
+
+
+def test_sampled_steps_do_not_tell_of_the_rest():
+    found = sampled_symmetry(Turning(horizon=50, turn=7), n_populations=3)
+    assert found.monotone is None
+    assert found.monotone_note.startswith("6 of 50 steps were looked at (0, 10, 20, 29, 39, 49), and are: ")
+    assert sampled_symmetry(Turning(horizon=6, turn=-1), n_populations=3).monotone is True
 
 
 def verdict(**settings):
