@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .extension import kirszbraun, lipschitz_constant, mcshane_whitney
+from .extension import Lifted, extend, lift, lipschitz_constant, mcshane_whitney
 from .smooth_surrogate import smooth_exact
 
 
@@ -17,7 +17,9 @@ class LatticeExtension(NamedTuple):
         n_agents: n.
         laws: P at the points, [C, K, S].
         rewards: R, [C, K].
-        law_constants, reward_constants: Euclidean Lipschitz constants, of the points and the extension, [C].
+        reward_constants: Euclidean Lipschitz constants, of the points and the extension, [C].
+        lifted_laws, lifted_rewards: what Kirszbraun's extension needs of them, looked at once; None where it
+            is not asked for.
     """
 
     method: str
@@ -25,25 +27,32 @@ class LatticeExtension(NamedTuple):
     n_agents: int
     laws: Tensor
     rewards: Tensor
-    law_constants: Tensor
     reward_constants: Tensor
+    lifted_laws: Lifted | None
+    lifted_rewards: Lifted | None
 
     @classmethod
     def of(
         cls, method: str, points: Tensor, n_agents: int, laws: Tensor, rewards: Tensor
     ) -> "LatticeExtension":
-        """With the Lipschitz constants of the samples."""
-        steepest = lipschitz_constant(points, laws), lipschitz_constant(points, rewards.unsqueeze(-1))
-        return cls(method, points, n_agents, laws, rewards, *steepest)
+        """With the Lipschitz constants of the samples.
+
+        Raises:
+            ExtensionError: samples that no extension can be made of.
+        """
+        scalars = rewards.unsqueeze(-1)
+        law_constants, constants = lipschitz_constant(points, laws), lipschitz_constant(points, scalars)
+        lifted_laws = None if method == "smooth" else lift(points, laws, law_constants)
+        lifted_rewards = lift(points, scalars, constants) if method == "kirszbraun" else None
+        return cls(method, points, n_agents, laws, rewards, constants, lifted_laws, lifted_rewards)
 
 
 def extend_transition(extension: LatticeExtension, queries: Tensor) -> Tensor:
     """P at populations [Q, m]: [Q, C, S], convex combinations of the laws on the lattice."""
     queries = queries.double()
-    if extension.method == "smooth":
+    if extension.lifted_laws is None:
         return _smooth(extension, extension.laws.transpose(0, 1), queries)
-    found = kirszbraun(extension.points, extension.laws, extension.law_constants, queries)
-    return found.values.transpose(0, 1)
+    return extend(extension.lifted_laws, queries).values.transpose(0, 1)
 
 
 def extend_reward(extension: LatticeExtension, queries: Tensor) -> Tensor:
@@ -51,10 +60,10 @@ def extend_reward(extension: LatticeExtension, queries: Tensor) -> Tensor:
     queries = queries.double()
     if extension.method == "smooth":
         return _smooth(extension, extension.rewards.T, queries)
-    points, rewards, constants = extension.points, extension.rewards, extension.reward_constants
-    if extension.method == "mcshane_whitney":
-        return mcshane_whitney(points, rewards, constants, queries).midpoint.T
-    return kirszbraun(points, rewards.unsqueeze(-1), constants, queries).values.squeeze(-1).T
+    if extension.lifted_rewards is not None:
+        return extend(extension.lifted_rewards, queries).values.squeeze(-1).T
+    found = mcshane_whitney(extension.points, extension.rewards, extension.reward_constants, queries)
+    return found.midpoint.T
 
 
 def _smooth(extension: LatticeExtension, values: Tensor, queries: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..functional.extension import NotAFunctionError, on_coordinates
+from ..functional.extension import ExtensionError, NotAFunctionError, on_coordinates
 from ..functional.lattice_extension import LatticeExtension, extend_reward, extend_transition
 from ..functional.mean_field import MeanFieldModel
 from .base import PopulationGame
@@ -97,7 +97,8 @@ def induced_game(
 
     Raises:
         UserError: a game without tables, too many kernels to call, a kernel that is none, a lattice too large
-            to extend from, ``states`` where actions matter, or an unknown word.
+            to extend from, values that no extension can be made of, ``states`` where actions matter, or an
+            unknown word.
     """
     _require_word("extension", extension, (None, *EXTENSIONS))
     _require_word("depends_on", depends_on, COORDINATES)
@@ -197,7 +198,12 @@ def _lattice_extension(
             f"{len(shares):,} points, at most {MOST_POINTS:,} are extended from; take fewer agents, "
             "extension=smooth, or depends_on=states where actions of others do not matter"
         )
-    return LatticeExtension.of(method, shares, game.n_agents - 1, both[..., :-1], both[..., -1])
+    try:
+        return LatticeExtension.of(method, shares, game.n_agents - 1, both[..., :-1], both[..., -1])
+    except ExtensionError as error:
+        raise UserError(
+            f"extension={method}: {error}; look at the kernels of {type(game).__name__}"
+        ) from error
 
 
 def _extended(
@@ -213,7 +219,10 @@ def _extended(
         *batch, _, _ = mu.shape
         asked = mu.reshape(-1, n_states, n_actions)
         of_states = part.points.shape[1] != n_states * n_actions
-        rows = extend(part, asked.sum(-1) if of_states else asked.flatten(1))  # [Q, d, ...]
+        try:
+            rows = extend(part, asked.sum(-1) if of_states else asked.flatten(1))  # [Q, d, ...]
+        except ExtensionError as error:
+            raise UserError(f"extension={part.method}: at populations {list(mu.shape)}: {error}") from error
         return rows.to(mu.dtype).reshape(*batch, n_states, n_actions, *rows.shape[2:])
 
     return table

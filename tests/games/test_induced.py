@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from mf_pmd.errors import UserError
+from mf_pmd.functional import extension as extensions
+from mf_pmd.functional import lattice_extension
 from mf_pmd.functional.exploitability import mean_field_exploitability
+from mf_pmd.functional.extension import lipschitz_constant
 from mf_pmd.functional.mean_field import mean_field_flow, tabular_policy, uniform_policy
 from mf_pmd.functional.online_mirror_descent import online_mirror_descent_step
 from mf_pmd.functional.populations import spread_populations
@@ -171,6 +174,45 @@ def test_a_large_lattice_is_not_extended_from(make_game):
         induced_game(game, extension="kirszbraun")
     by_states = induced_game(game, extension="kirszbraun", depends_on="states")
     assert_same(by_states, induced_game(game), populations(game, 5))
+
+
+def test_samples_are_looked_at_once(make_game, monkeypatch):
+    looked = []
+
+    def counting(samples, values):
+        looked.append(len(samples))
+        return steepest(samples, values)
+
+    steepest = extensions.steepest_pair
+    monkeypatch.setattr(extensions, "steepest_pair", counting)
+    game = make_game("a_sis", n_agents=4)
+    induced = induced_game(game, extension="kirszbraun")
+    before, mu = len(looked), populations(game, 3)
+    for _ in range(3):
+        induced.transition(mu)
+        induced.reward(mu)
+    assert len(looked) == before > 0
+
+
+def test_a_constant_below_the_samples_own_is_one_line(make_game, monkeypatch):
+    def half(points, values):
+        return lipschitz_constant(points, values) / 2
+
+    monkeypatch.setattr(lattice_extension, "lipschitz_constant", half)
+    with pytest.raises(
+        UserError, match=r"^extension=kirszbraun: .*; look at the kernels of ASIS$"
+    ) as refused:
+        induced_game(make_game("a_sis", n_agents=4), extension="kirszbraun")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_population_that_is_none_is_one_line(make_game):
+    game = make_game("a_sis", n_agents=4)
+    mu = populations(game, 3)
+    mu[1, 0, 0] = torch.nan
+    with pytest.raises(UserError, match=r"^extension=kirszbraun: at populations ") as refused:
+        induced_game(game, extension="kirszbraun").transition(mu)
+    assert "\n" not in str(refused.value)
 
 
 class Tides(TableGame):
