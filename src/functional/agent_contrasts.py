@@ -4,11 +4,13 @@ Agents at the same episode, step, state and action meet the same distribution of
 depends on the population cancels between them. What is left is the agents' own deviations and noise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from .spread_over_agents import corrected_means
 
 MOST_SWEEPS = 12
 MOST_ENTRIES = 2**26  # of one tensor of block sums, 512 MiB
@@ -57,6 +59,7 @@ class Visits(NamedTuple):
         group: b C + cell.
         place: i C + cell.
         block_place: (k N + i) C + cell.
+        half_place: (k mod 2, i, cell) likewise.
         others: how many more agents the group has, float64; 1 where there are none.
         kept: 1.0 where there are others to compare with, else 0.0.
         next_states: s'.
@@ -67,6 +70,7 @@ class Visits(NamedTuple):
     group: Tensor
     place: Tensor
     block_place: Tensor
+    half_place: Tensor
     others: Tensor
     kept: Tensor
     next_states: Tensor
@@ -86,14 +90,20 @@ class Contrasts(NamedTuple):
 
     Attributes:
         visits: with others to compare with, [K, N, C].
-        sums: of the deviations of those visits, their means centred over agents, [X, K, N, C].
+        sums: of the deviations of those visits, [X, K, N, C].
         noise: sums with the agent's mean of the step taken away and scaled so that their squares have
             the expectation of the squared noise of ``sums``, [X, K, N, C].
-        scatter: sums of squares that bound the noise, [2, N, C]: of 1 - the share of the others with the
-            same outcome, and of the contrasts of rewards.
+        scatter: sums of squares that bound the noise, [2, N, C]: of 1 - the share in the reference of the
+            same outcome, and of the contrasts of rewards; no fitted correction is in either.
         outcome_of: rank of the next state among the outcomes of a cell, -1 where it never followed, [C, S].
-        dropped: visits alone in their group, [C].
-        sweeps: how often the composition of the groups was taken out.
+        dropped: visits with nobody fit to compare with, [C].
+        everyone: whether all agents, or where types are known all types, were in the cell with others: the
+            reference is else the mean of those who were, [C] bool.
+        put_in: visits to groups that lack a type, whose place an additive model takes, [C]; 0 where types
+            are not known.
+        by_type: whether the reference is that of types (``contrasts_by_type``): it is then right for
+            deviations of types that change with the population.
+        sweeps: how often the composition of the groups was taken out; 0 where types are known.
     """
 
     visits: Tensor
@@ -102,6 +112,9 @@ class Contrasts(NamedTuple):
     scatter: Tensor
     outcome_of: Tensor
     dropped: Tensor
+    everyone: Tensor
+    put_in: Tensor
+    by_type: bool
     sweeps: int
 
     @property
@@ -143,7 +156,7 @@ def require_play(
     if least < -ROUNDING or most > 1 + ROUNDING:
         raise NotTrajectoriesError(f"rewards range from {least:g} to {most:g}: they must lie in [0, 1]")
     play = Play(states, actions, rewards, n_states, n_actions, min(n_blocks, len(actions)))
-    _require_few(play, 1)
+    require_few(play, 1)
     return play
 
 
@@ -163,7 +176,7 @@ def _require_shapes(states: Tensor, actions: Tensor, rewards: Tensor) -> None:
         )
 
 
-def _require_few(play: Play, n_channels: int) -> None:
+def require_few(play: Play, n_channels: int) -> None:
     """Refuse what would not fit the memory of a machine."""
     per_cell = max(n_channels * play.n_blocks * play.n_agents, n_channels * len(play.actions), play.n_states)
     if play.n_cells * per_cell > MOST_ENTRIES:
@@ -191,6 +204,7 @@ def each_step(play: Play) -> Iterator[Visits]:
             group=group,
             place=(agent * n_cells + cells).reshape(-1),
             block_place=((block * n_agents + agent) * n_cells + cells).reshape(-1),
+            half_place=((block % 2 * n_agents + agent) * n_cells + cells).reshape(-1),
             others=others.clamp(min=1),
             kept=(others > 0).double(),
             next_states=next_states.reshape(-1),
@@ -220,9 +234,14 @@ def agent_contrasts(play: Play, *, tolerance: float) -> Contrasts:
     how the group is composed. It is the mean of r_ig over i's visits, sum_i a_i = 0, shrunk by
     V / (V + sigma^2 / n_i), V the variance of deviations over agents and sigma^2 that of r_ig over visits:
     what is all noise corrects nothing, and without noise deviations of an additive model of agents and groups
-    are exact, whatever the groups. Deviations that vary with the population are, up to the covariance of that
-    variation with the composition. The equations of a are solved by sweeps; with groups of n agents one
-    shrinks the error about n-fold.
+    are exact, whatever the groups. The equations of a are solved by sweeps; with groups of n agents one
+    shrinks the error about n-fold. Even and odd blocks have an a of their own, so that neither half knows the
+    other; its noise is in no standard error.
+
+    This assumes that deviations do not change with the population, or that who is in a cell does not depend
+    on who they are: one a_i stands for all populations, and deviations that follow the population are wrong
+    by the covariance of that with the composition, which no interval knows of. ``contrasts_by_type`` does
+    without the assumption, where types are known.
 
     Args:
         play: what ``require_play`` passed.
@@ -231,30 +250,51 @@ def agent_contrasts(play: Play, *, tolerance: float) -> Contrasts:
     Raises:
         NotTrajectoriesError: too many next states for the agents and cells that there are.
     """
-    outcome_of = _outcomes(play)
+    outcome_of = outcomes_of(play)
     n_channels = int(outcome_of.max()) + 1  # the outcomes but the last, and the reward
-    _require_few(play, n_channels)
+    require_few(play, n_channels)
     scatter, count, dropped = _scatter(play, outcome_of, n_channels)
-    effects = count.new_zeros(n_channels, *count.shape)
+    effects = count.new_zeros(n_channels, 2, *count.shape[1:])
     sweeps = 0
     while True:
         mean, squares = _sweep(play, outcome_of, effects, count)
-        effects, before = _shrunk(mean, squares, count), effects
+        effects, before = _shrunk(mean, squares, by_half(count)), effects
         sweeps += 1
         if sweeps == MOST_SWEEPS or float((effects - before).abs().max()) <= tolerance:
             break
-    visits, sums, noise = _block_sums(play, outcome_of, effects, mean, count)
-    return Contrasts(visits, sums, noise, scatter, outcome_of, dropped, sweeps)
+
+    def deviations(_: int, visits: Visits) -> Iterator[Tensor]:
+        for channel, values in enumerate(each_channel(visits, outcome_of, n_channels)):
+            yield _deviations(play, visits, values, effects[channel])
+
+    visits, sums, noise = block_sums(play, count.sum(0), n_channels, deviations)
+    return Contrasts(
+        visits=visits,
+        sums=_centred(sums, visits),
+        noise=noise,
+        scatter=scatter,
+        outcome_of=outcome_of,
+        dropped=dropped,
+        everyone=(visits.sum(0) > 0).all(0),
+        put_in=torch.zeros_like(dropped),
+        by_type=False,
+        sweeps=sweeps,
+    )
+
+
+def by_half(parts: Tensor) -> Tensor:
+    """Sums over even and over odd blocks, [..., K, N, C] -> [..., 2, N, C]."""
+    return torch.stack([parts[..., half::2, :, :].sum(-3) for half in (0, 1)], -3)
 
 
 def _deviations(play: Play, visits: Visits, values: Tensor, effects: Tensor) -> Tensor:
-    """r_ig of every kept visit and 0 of the others, from y and the a [N, C] of one channel; [V]."""
-    own = effects.flatten()[visits.place]
+    """r_ig of every kept visit and 0 of the others, from y and the a [2, N, C] of one channel; [V]."""
+    own = effects.flatten()[visits.half_place]
     contrast = values - visits.mean_of_others(values - own)
     return visits.kept * (contrast * (1 - 1 / play.n_agents) + own / play.n_agents)
 
 
-def _outcomes(play: Play) -> Tensor:
+def outcomes_of(play: Play) -> Tensor:
     """Rank of every next state among those seen to follow a cell, -1 where it never did, [C, S]."""
     size = play.n_cells * play.n_states
     followed = torch.zeros(size, dtype=torch.bool, device=play.states.device)
@@ -265,13 +305,13 @@ def _outcomes(play: Play) -> Tensor:
 
 
 def _scatter(play: Play, outcome_of: Tensor, n_channels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """``scatter`` of Contrasts [2, N, C], kept visits [N, C] and ``dropped`` [C]."""
+    """``scatter`` of Contrasts [2, N, C], kept visits [K, N, C] and ``dropped`` [C]."""
     n_places = play.n_agents * play.n_cells
     scatter = torch.zeros(2, n_places, dtype=torch.float64, device=play.states.device)
-    count, dropped = scatter.new_zeros(n_places), scatter.new_zeros(play.n_cells)
+    count, dropped = scatter.new_zeros(play.n_blocks * n_places), scatter.new_zeros(play.n_cells)
     for visits in each_step(play):
         place, kept = visits.place, visits.kept
-        count += torch.bincount(place, kept, n_places)
+        count += torch.bincount(visits.block_place, kept, len(count))
         dropped += torch.bincount(visits.cells, 1 - kept, play.n_cells)
         outcome = visits.group * n_channels + outcome_of[visits.cells, visits.next_states]
         same = torch.bincount(outcome)[outcome] - 1
@@ -279,59 +319,91 @@ def _scatter(play: Play, outcome_of: Tensor, n_channels: int) -> tuple[Tensor, T
         contrast = visits.rewards - visits.mean_of_others(visits.rewards)
         scatter[1] += torch.bincount(place, kept * contrast**2, n_places)
     shape = (play.n_agents, play.n_cells)
-    return scatter.reshape(2, *shape), count.reshape(shape), dropped
+    return scatter.reshape(2, *shape), count.reshape(play.n_blocks, *shape), dropped
 
 
 def _sweep(play: Play, outcome_of: Tensor, effects: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of r_ig over the visits of an agent and sums of squares about them, [X, N, C] each."""
-    totals = effects.new_zeros(2, len(effects), count.numel())
+    """Means of r_ig over the visits of an agent and sums of squares about them, [X, 2, N, C] each.
+
+    Args:
+        play: the trajectories.
+        outcome_of: [C, S].
+        effects: a, [X, 2, N, C].
+        count: kept visits, [K, N, C].
+    """
+    totals = effects.new_zeros(len(effects), count.numel())
+    squares = torch.zeros_like(effects).flatten(1)
     for visits in each_step(play):
         for channel, values in enumerate(each_channel(visits, outcome_of, len(effects))):
             deviation = _deviations(play, visits, values, effects[channel])
-            totals[0, channel] += torch.bincount(visits.place, deviation, count.numel())
-            totals[1, channel] += torch.bincount(visits.place, deviation**2, count.numel())
-    total, squares = totals.reshape(2, *effects.shape)
-    mean = total / count.clamp(min=1)
-    return mean, (squares - count * mean**2).clamp(min=0)
+            totals[channel] += torch.bincount(visits.block_place, deviation, count.numel())
+            squares[channel] += torch.bincount(visits.half_place, deviation**2, squares.shape[1])
+    sums = totals.reshape(-1, *count.shape)
+    mean = _means_by_half(sums, count)
+    of_halves = by_half(sums) ** 2 / by_half(count).clamp(min=1)
+    return mean, (squares.reshape(effects.shape) - of_halves).clamp(min=0)
+
+
+def _means_by_half(sums: Tensor, count: Tensor) -> Tensor:
+    """Jackknifed means of agents in even and in odd blocks, [X, K, N, C] and [K, N, C] -> [X, 2, N, C]."""
+    return torch.stack([corrected_means(sums[:, half::2], count[half::2]) for half in (0, 1)], 1)
 
 
 def _shrunk(mean: Tensor, squares: Tensor, count: Tensor) -> Tensor:
-    """a from the means and squares of a sweep, [X, N, C]; 0 of agents that were not in the cell."""
-    there = (count > 0).to(mean)  # [N, C]
-    n_agents = there.sum(0).clamp(min=1)
-    mean = (mean - (mean * there).sum(1, keepdim=True) / n_agents) * there
-    noise = squares.sum(1, keepdim=True) / (count - 1).clamp(min=0).sum(0).clamp(min=1)  # sigma^2
+    """a from the means and squares of a sweep, [X, 2, N, C]; 0 of agents that were not in the cell."""
+    there = (count > 0).to(mean)  # [2, N, C]
+    n_agents = there.sum(1, keepdim=True).clamp(min=1)
+    mean = (mean - (mean * there).sum(2, keepdim=True) / n_agents) * there
+    degrees = (count - 1).clamp(min=0).sum(1, keepdim=True).clamp(min=1)
+    noise = squares.sum(2, keepdim=True) / degrees  # sigma^2
     of_mean = noise / count.clamp(min=1) * there
-    variance = ((mean**2 - of_mean).sum(1, keepdim=True) / n_agents).clamp(min=0)
+    variance = ((mean**2 - of_mean).sum(2, keepdim=True) / n_agents).clamp(min=0)
     return mean * torch.nan_to_num(variance / (variance + of_mean))  # 0 / 0 where all are alike
 
 
-def _block_sums(
-    play: Play, outcome_of: Tensor, effects: Tensor, mean: Tensor, count: Tensor
+def _centred(sums: Tensor, visits: Tensor) -> Tensor:
+    """Sums whose mean over the agents that were in a cell, each by its own mean, is 0 in either half.
+
+    How often an agent comes back may depend on its own noise, and its mean is then biased; alike for all
+    agents of a type, so that no number of agents averages it out. Hence the jackknife.
+    """
+    there = (by_half(visits) > 0).to(sums)  # [2, N, C]
+    common = (_means_by_half(sums, visits) * there).sum(2) / there.sum(1).clamp(min=1)  # [X, 2, C]
+    half = torch.arange(len(visits), device=visits.device) % 2
+    return sums - common[:, half].unsqueeze(2) * visits
+
+
+def block_sums(
+    play: Play, count: Tensor, n_channels: int, deviations: Callable[[int, Visits], Iterator[Tensor]]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``visits``, ``sums`` and ``noise`` of Contrasts.
 
     Of the visits of an agent to a cell at one step, n_k of n in block k, the noise is
     (sum_k - n_k mean) sqrt(n / (n - n_k)), whose square has the expectation n_k sigma^2. Where all are in
-    one block, the mean is that over all steps, ``mean`` [X, N, C].
+    one block, the mean is that over all steps.
+
+    Args:
+        play: the trajectories.
+        count: kept visits, [N, C].
+        n_channels: X.
+        deviations: those of the visits of step h, [V] for each channel, 0 where they are not kept.
     """
     shape = (play.n_blocks, play.n_agents, play.n_cells)
-    size, n_channels = play.n_blocks * play.n_agents * play.n_cells, len(effects)
-    sums = effects.new_zeros(n_channels, *shape)
-    noise, all_visits = torch.zeros_like(sums), effects.new_zeros(shape)
-    for visits in each_step(play):
+    size = play.n_blocks * play.n_agents * play.n_cells
+    sums = count.new_zeros(n_channels, *shape)
+    noise, all_visits, lonely = torch.zeros_like(sums), count.new_zeros(shape), count.new_zeros(shape)
+    for h, visits in enumerate(each_step(play)):
         there = torch.bincount(visits.block_place, visits.kept, size).reshape(shape)
         all_visits += there
         at_step = there.sum(0)  # [N, C]
         alone = there >= at_step  # also where nobody was
         of_all = torch.where(alone, count, at_step)  # visits that the mean is over
         widen = (of_all / (of_all - there).clamp(min=1)).sqrt()
-        for channel, values in enumerate(each_channel(visits, outcome_of, n_channels)):
-            deviation = _deviations(play, visits, values, effects[channel])
+        lonely += torch.where(alone, there * widen, 0.0)
+        for channel, deviation in enumerate(deviations(h, visits)):
             block = torch.bincount(visits.block_place, deviation, size).reshape(shape)
-            of_step = torch.where(alone, mean[channel], block.sum(0) / at_step.clamp(min=1))
+            of_step = torch.where(alone, 0.0, block.sum(0) / at_step.clamp(min=1))
             sums[channel] += block
             noise[channel] += (block - there * of_step) * widen
-    there = (count > 0).double()
-    common = (sums.sum(1) / count.clamp(min=1)).sum(1) / there.sum(0).clamp(min=1)  # [X, C], mean over agents
-    return all_visits, sums - common[:, None, None] * all_visits, noise
+    mean = sums.sum(1, keepdim=True) / count.clamp(min=1)
+    return all_visits, sums, noise - mean * lonely

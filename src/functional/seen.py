@@ -19,7 +19,10 @@ class Seen(NamedTuple):
         spread_agents: those of them that were there in two blocks of episodes at least, over whom
             a spread is taken, [S, A].
         measured: cells that an interval is given of: see ``spread_over_agents.measured``, [S, A] bool.
-        dropped: visits alone in their group, with nobody to compare with, [S, A].
+        dropped: visits alone in their group, with nobody to compare with, and all those to cells in which
+            types never met, [S, A].
+        put_in: visits to groups that lack a type whose place an additive model takes, [S, A]; 0 where types
+            are not known.
         population_least, population_mean, population_most: nu(s) over episodes, [T, S].
     """
 
@@ -28,6 +31,7 @@ class Seen(NamedTuple):
     spread_agents: Tensor
     measured: Tensor
     dropped: Tensor
+    put_in: Tensor
     population_least: Tensor
     population_mean: Tensor
     population_most: Tensor
@@ -41,6 +45,11 @@ class Seen(NamedTuple):
     def dropped_share(self) -> float:
         """Share of all visits that had nobody to compare with."""
         return int(self.dropped.sum()) / int(self.visits.sum())
+
+    @property
+    def put_in_share(self) -> float:
+        """Share of all visits in groups that lack a type."""
+        return int(self.put_in.sum()) / int(self.visits.sum())
 
 
 def what_was_seen(play: Play, contrasts: Contrasts) -> Seen:
@@ -58,6 +67,7 @@ def what_was_seen(play: Play, contrasts: Contrasts) -> Seen:
         spread_agents=eligible(contrasts.visits).sum(0).reshape(shape),
         measured=measured(contrasts.visits, contrasts.dropped).reshape(shape),
         dropped=contrasts.dropped.long().reshape(shape),
+        put_in=contrasts.put_in.long().reshape(shape),
         population_least=least,
         population_mean=mean,
         population_most=most,

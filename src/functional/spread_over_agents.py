@@ -29,6 +29,28 @@ class Jackknifed(NamedTuple):
         squares = (self.left_out - self.left_out.mean(0)) ** 2
         return (squares.mean(0) * (n_blocks - 1)).sqrt()
 
+    @property
+    def corrected(self) -> Tensor:
+        """K v - (K - 1) mean_k v_k, free of bias in 1 / K (Quenouille 1956), [...].
+
+        Means over visits are ratios, biased where how often one comes back depends on what one met.
+        """
+        return self.value + (len(self.left_out) - 1) * (self.value - self.left_out.mean(0))
+
+
+def corrected_means(sums: Tensor, visits: Tensor) -> Tensor:
+    """Means over visits by the jackknife, sums [..., K, N, C] over visits [K, N, C]: [..., N, C].
+
+    A block that holds all visits is not left out; 0 of who has no visit.
+    """
+    total, count = sums.sum(-3), visits.sum(0)
+    mean = total / count.clamp(min=1)
+    shift = torch.zeros_like(mean)
+    for k in range(len(visits)):
+        rest = count - visits[k]
+        shift += torch.where(rest > 0, mean - (total - sums[..., k, :, :]) / rest.clamp(min=1), 0.0)
+    return mean + shift * (len(visits) - 1) / len(visits)
+
 
 def eligible(visits: Tensor) -> Tensor:
     """Agents whose variance can be told from noise: visits [K, N, C] in at least two blocks; [N, C] bool."""
@@ -58,7 +80,9 @@ def variance_over_agents(sums: Tensor, noise: Tensor, visits: Tensor) -> Jackkni
 
     dev_i^2 is (T_i^2 - sum_k e_ik^2) / n_i^2 with T_i = sum_k t_ik and e_ik the noise of block k: no law of
     the noise is supposed, only that it does not depend from one block on another. The square of the mean
-    over agents is taken off in the same way. Agents seen in fewer than two blocks are left out.
+    over agents is taken off in the same way. Means over visits are ratios, whose bias ``corrected`` takes
+    out. Agents seen in fewer than two blocks are left out. What the populations of a step change in a
+    deviation from one episode to another counts as noise.
 
     Args:
         sums: t, [K, N, C].

@@ -5,23 +5,30 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .agent_contrasts import NotTrajectoriesError, agent_contrasts, require_play
+from .agent_contrasts import NotTrajectoriesError, agent_contrasts, outcomes_of, require_play
 from .asymmetry import EXACT_RESOLUTION, Asymmetry, Quantity, asymmetry, of_rewards, of_transitions
+from .contrasts_by_type import contrasts_by_type
 from .seen import Seen, what_was_seen
 from .spread_over_agents import fairly_kept
-from .type_contrasts import type_contrasts
+from .type_contrasts import type_contrasts, types_met
 
 BLOCKS = 20
 LEVEL = 0.95
 ROUNDED_OPERATIONS = 4  # that make a float32 reward; differences below their rounding count as none
+TYPES_ARE_ALIKE = "agents of a type are alike; a type missing from a cell deviates as elsewhere at that step"
+DEVIATIONS_ARE_FIXED = (
+    "deviations do not change with the population, or who is in a cell does not depend on who they are"
+)
 
 
 class TrajectorySymmetry(NamedTuple):
     """What trajectories tell of the symmetry of a game (Yardim & He 2025, Def. 6).
 
-    Every deviation is a mean over visits that the data holds, visits alone in their group left out. All lower
-    ends and lower bounds are therefore lower bounds of alpha and beta, which are maxima over all agents,
-    populations, states and actions; upper ends bound what was visited, and nothing else.
+    Every deviation is a mean over visits that the data holds, visits alone in their group left out, from the
+    mean of the agents (of those who were in the cell, where some never are). Lower bounds and the lower ends
+    of types and of rewards are therefore lower bounds of alpha and beta, which are maxima over all agents,
+    populations, states and actions; so is ``rms_at_least``, where the rms of more than two next states itself
+    is not. Upper ends bound what was visited, and nothing else. All rest on ``assumes``.
 
     Attributes:
         alpha: of transitions.
@@ -43,6 +50,11 @@ class TrajectorySymmetry(NamedTuple):
     n_blocks: int
     seen: Seen
 
+    @property
+    def assumes(self) -> str:
+        """What the figures of agents take for granted of the game, in words."""
+        return DEVIATIONS_ARE_FIXED if self.types is None else TYPES_ARE_ALIKE
+
     def place(self, cell: int) -> tuple[int, int]:
         """State and action of the cell that a figure names."""
         return divmod(cell, self.seen.visits.shape[1])
@@ -62,9 +74,13 @@ def symmetry_from_trajectories(
     """alpha and beta of the N-player game that trajectories were played in, from nothing else.
 
     Agents in the same episode, step, state and action meet the same others, so that their differences are
-    their own. Spreads over agents come from products over different blocks of episodes (noise does not
-    count as asymmetry: a symmetric game is covered, by 0), with intervals by the delete-one-block jackknife
-    and Student's quantiles, shared out (Bonferroni) among the next states, cells and types of a figure.
+    their own. Where types are known, each is compared with the types' means in its group, however their
+    deviations change with the population (``contrasts_by_type``); where they are not, with everybody in it,
+    as if deviations did not, or as if groups were random samples (``agent_contrasts``).
+
+    Spreads over agents come from products over different blocks of episodes (noise does not count as
+    asymmetry: a symmetric game is covered, by 0), with intervals by the delete-one-block jackknife and
+    Student's quantiles, shared out (Bonferroni) among the next states, cells and types of a figure.
 
     Args:
         states: local states, [B, T + 1, N], integers.
@@ -86,11 +102,14 @@ def symmetry_from_trajectories(
     if not 0.5 <= level < 1:
         raise NotTrajectoriesError(f"level={level}: a confidence lies between .5 and 1")
     resolution = resolution_of(rewards)
-    contrasts = agent_contrasts(play, tolerance=resolution)
     labels, means, types_told = None, None, None
-    if types is not None:
+    if types is None:
+        contrasts = agent_contrasts(play, tolerance=resolution)
+    else:
         labels, type_of = torch.unique(types, return_inverse=True)
-        of_types = type_contrasts(play, contrasts.outcome_of, type_of, len(labels))
+        known, outcome_of = types_met(play, type_of, len(labels)), outcomes_of(play)
+        of_types = type_contrasts(play, outcome_of, known)
+        contrasts = contrasts_by_type(play, outcome_of, known, of_types)
         means = of_types.mean()
         types_told = of_types.measured & fairly_kept(contrasts.visits, contrasts.dropped)
 

@@ -51,7 +51,8 @@ def block_sums(*, deviations, n_blocks=12, noise=0.0, visits=4, seed=0):
     return (deviations * visits + draws).reshape(1, n_blocks, n_agents, 1), count
 
 
-OPTIONS = {"level": 0.95, "largest": 1.0, "resolution": 0.0}
+EVERYONE = torch.ones(1, dtype=torch.bool)
+OPTIONS = {"everyone": EVERYONE, "level": 0.95, "largest": 1.0, "resolution": 0.0}
 
 
 def test_the_lower_bound_by_hand():
@@ -98,7 +99,7 @@ def test_who_is_hardly_seen_is_not_believed():
 
 def test_nothing_to_deviate_in():
     none = torch.zeros(0, 12, 3, 1).double()
-    assert largest_at_least(none, torch.ones(12, 3, 1).double(), **OPTIONS) == (0.0, 0.0, -1, 0)
+    assert largest_at_least(none, torch.ones(12, 3, 1).double(), **OPTIONS) == (0.0, 0.0, -1, 0, True)
 
 
 def test_the_upper_bound_by_hand():

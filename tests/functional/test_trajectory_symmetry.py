@@ -62,7 +62,7 @@ def test_two_outcomes_share_an_interval(coin_play, contrasts_of):
     variance = variance_over_agents(*next(contrasts.outcomes()), contrasts.visits)
     for n_intervals, ends in ((1, found.rms[1:]), (2, found.largest_rms[1:3])):  # of two cells
         half = t_quantile(1 - 0.025 / n_intervals, 19) * variance.error
-        expected = [2 * (variance.value + side * half).sqrt() for side in (-1, 1)]
+        expected = [2 * (variance.corrected + side * half).sqrt() for side in (-1, 1)]
         if n_intervals == 1:
             assert torch.allclose(ends[0].flatten(), expected[0], atol=1e-6)
             assert torch.allclose(ends[1].flatten(), expected[1], atol=1e-6)
@@ -160,7 +160,8 @@ def test_what_was_seen():
     assert seen.population_most[1].tolist() == [1.0, 0.25]
     assert seen.population_mean[1].tolist() == pytest.approx([0.9875, 0.0125])
     assert found.beta.rms.upper.isnan().tolist() == [[False, True], [True, True]]
-    assert found.place(found.beta.largest_rms.cell) == (0, 0)
+    assert found.beta.largest_rms.cell == -1  # no place where there is no deviation
+    assert found.place(3) == (1, 1)
 
 
 def test_nothing_measured_is_said():
@@ -170,7 +171,7 @@ def test_nothing_measured_is_said():
         torch.zeros(10, 3, 3).long(), actions, torch.full((10, 2, 3), 0.5), n_states=1, n_actions=3
     )
     assert found.seen.dropped_share == 1
-    assert found.alpha.largest_rms[:4] == (2.0, 0.0, 2.0, -1)
+    assert found.alpha.largest_rms == (2.0, 0.0, 2.0, -1, -1, False)
     assert found.beta.at_least.value == 0
 
 
@@ -194,9 +195,12 @@ def test_the_largest_by_hand():
     found = Interval(
         torch.tensor([0.3, nan, 0.2]), torch.tensor([0.0, nan, 0.1]), torch.tensor([0.9, nan, 0.3])
     )
-    assert largest_of(found, 2.0) == pytest.approx((0.3, 0.1, 0.9, 2, -1))
+    assert largest_of(found, 2.0) == pytest.approx((0.3, 0.1, 0.9, 0, -1, True))  # where .3 is, not .1
     by_type = Interval(*(torch.stack([part * 0, part]) for part in found))
-    assert largest_of(by_type, 2.0) == pytest.approx((0.3, 0.1, 0.9, 2, 1))
+    assert largest_of(by_type, 2.0) == pytest.approx((0.3, 0.1, 0.9, 0, 1, True))
+    nothing = Interval(*(torch.where(part.isnan(), nan, 0.0) for part in found))
+    assert largest_of(nothing, 2.0) == (0.0, 0.0, 0.0, -1, -1, True)  # what is nothing is nowhere
+    assert largest_of(Interval(*[torch.full((3,), nan)] * 3), 2.0) == (2.0, 0.0, 2.0, -1, -1, False)
 
 
 def test_quantiles_are_shared_out():

@@ -5,14 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mf_pmd.functional.agent_contrasts import agent_contrasts, require_play
+from mf_pmd.functional.agent_contrasts import outcomes_of, require_play
 from mf_pmd.functional.spread_over_agents import Jackknifed
-from mf_pmd.functional.type_contrasts import type_contrasts
+from mf_pmd.functional.type_contrasts import type_contrasts, types_met
 
 
 def means(played, type_of, *, n_types, n_actions):
     play = require_play(*played, n_states=1, n_actions=n_actions, n_blocks=8)
-    found = type_contrasts(play, agent_contrasts(play, tolerance=1.0).outcome_of, type_of, n_types)
+    found = type_contrasts(play, outcomes_of(play), types_met(play, type_of, n_types))
     mean = found.mean()
     return found, Jackknifed(mean.value[-1:], mean.left_out[:, -1:])
 
@@ -66,7 +66,7 @@ def test_outcomes_of_types_sum_to_zero(coin_play):
     heads = torch.tensor([0.2, 0.5, 0.6]).double()[kind]
     played = coin_play(0, heads, n_episodes=40, horizon=4)
     play = require_play(*played, n_states=2, n_actions=1, n_blocks=8)
-    found = type_contrasts(play, agent_contrasts(play, tolerance=1.0).outcome_of, kind, 3)
+    found = type_contrasts(play, outcomes_of(play), types_met(play, kind, 3))
     mean = found.mean()
     outcomes = Jackknifed(mean.value[:2], mean.left_out[:, :2])
     assert outcomes.value.shape == (2, 3, 2)

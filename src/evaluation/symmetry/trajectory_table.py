@@ -34,10 +34,10 @@ def trajectory_lines(found: TrajectorySymmetry, state_names: Sequence[str], play
 
 
 def _largest(largest: Largest, found: TrajectorySymmetry, names: Sequence[str]) -> str:
-    if largest.cell < 0:
+    if not largest.measured:
         return "not measured"
     told = f"{largest.estimate:.4f} [{largest.lower:.4f}, {largest.upper:.4f}]"
-    return f"{told} at {_place(found, largest.cell, names)}"
+    return told if largest.cell < 0 else f"{told} at {_place(found, largest.cell, names)}"
 
 
 def _of_types(part: Asymmetry, found: TrajectorySymmetry, names: Sequence[str]) -> str:
