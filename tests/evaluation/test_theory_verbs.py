@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mf_pmd import cli
+from mf_pmd.evaluation.symmetry import choose, claims
 from mf_pmd.host import run
 
 SMALL = ["env_args.n_agents=30", "env_args.horizon=3"]
@@ -27,6 +28,29 @@ class Blind(PopulationGame):
     def sample_step(self, states, actions, others):
         pay = 0.5 + 0.2 * self.personal * actions
         return Step((states + actions) % 2, pay.expand(states.shape).float())
+'''
+
+TABLED = '''
+import torch
+from mf_pmd.games import SymmetryConstants, TableGame
+
+
+class Tabled(TableGame):
+    """Two states, drawn anew; the second pays half of the agents more and half less."""
+
+    def __init__(self, *, n_agents, device="cpu", seed=0):
+        super().__init__(
+            n_agents=n_agents, n_states=2, n_actions=1, horizon=3, initial_law=torch.tensor([0.5, 0.5]),
+            constants=SymmetryConstants(CONSTANTS), device=device, seed=seed,
+        )
+
+    def transition_table(self, mu, personal):
+        law = torch.full((2, 1, 2), 0.5).to(mu)
+        return law.expand(*torch.broadcast_shapes(mu.shape[:-2], personal.shape), 2, 1, 2)
+
+    def reward_table(self, mu, personal):
+        pay = 0.5 + SPREAD * personal[..., None, None] * torch.tensor([[0.0], [1.0]]).to(mu)
+        return (pay + 0 * mu).to(mu.dtype)
 '''
 
 
@@ -118,7 +142,93 @@ def test_an_estimate_is_not_called_a_certificate(told):
     words = ["symmetry", "--env-config=a_sis", "--method", "kernels", "with", *SMALL]
     status, out, _ = told(*words)
     assert status == 0
-    assert "estimate, not a certificate, max_i" in out
+    assert "estimate of E(pi) + 2 B, no certificate: constants by sampled kernels" in out
+    assert "<=" not in out.split("estimate of")[1]
+
+
+@pytest.fixture
+def tabled(tmp_path):
+    """A game of an author's own that declares what it is told."""
+
+    def write(constants, spread=0.2):
+        (tmp_path / "tabled.py").write_text(
+            TABLED.replace("CONSTANTS", constants).replace("SPREAD", str(spread))
+        )
+        file = tmp_path / "tabled.yaml"
+        file.write_text(
+            "env: population # ours\nrunner: population # ours\n"
+            "env_args: # its knobs\n  key: tabled.py:Tabled # the game\n  n_agents: 30 # N\n"
+        )
+        return str(file)
+
+    return write
+
+
+def test_what_a_game_declares_is_a_condition_of_its_certificate(told, tabled):
+    words = ["--method", "closed-form"]
+    status, out, _ = told("symmetry", f"--env-config={tabled('0, .2, 0, 0, 1')}", *words)
+    assert status == 0
+    assert "beta                 0.2 (declared)" in out
+    assert "certificate, if the declared constants hold, max_i E^i <= E(pi) + 2 B" in out
+    out = told("symmetry", f"--env-config={tabled('0, .2, 0, 0, 1')}", *words, "--json")[1]
+    assert json.loads(out)["certificate"]["kind"] == "certificate if the declared constants hold"
+
+
+def test_what_a_game_declares_against_its_tables_is_refused(told, tabled):
+    for more in ([], ["--method", "closed-form"]):
+        status, out, err = told("symmetry", f"--env-config={tabled('0, 0, 0, 0, 1')}", *more)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "beta = 0, but 0.2 was seen" in err
+
+
+def test_the_firmest_constants_carry_the_certificate(told):
+    words = [
+        "--method",
+        "kernels,enumeration,closed-form",
+        "with",
+        "env_args.n_agents=4",
+        "env_args.horizon=2",
+    ]
+    status, out, _ = told("symmetry", "--env-config=a_rps", *words)
+    assert status == 0
+    assert "certificate max_i E^i <= E(pi) + 2 B, constants by closed form" in out
+    words[1] = "kernels,enumeration"
+    assert (
+        "certificate max_i E^i <= E(pi) + 2 B, constants by enumeration"
+        in told("symmetry", "--env-config=a_rps", *words)[1]
+    )
+
+
+def test_trajectories_that_contradict_a_claim_are_heard(told, monkeypatch):
+    words = ["--episodes", "100", "with", "env_args.n_agents=30", "env_args.eps=3.0"]
+    heard = ["symmetry", "--env-config=a_rps", *words]
+    assert "CONTRADICTED" not in told(*heard)[1]
+    found = json.loads(told(*heard[:2], "--json", *words)[1])
+    assert found["contradictions"] == []
+    least, honest = found["trajectories"]["beta"]["at_least"]["value"], choose.declared_symmetry
+    assert least > 0.01
+
+    def shy(game):
+        known = honest(game)
+        return known._replace(beta=known.beta._replace(value=least / 1.5))
+
+    monkeypatch.setattr(choose, "declared_symmetry", shy)
+    claim = f"CONTRADICTED: beta = {least / 1.5:.4g} (exact) by closed form"
+    line = f"{claim}, trajectories show at least {least:.4g}"
+    assert line in told(*heard)[1]
+    (told_once,) = json.loads(told(*heard[:2], "--json", *words)[1])["contradictions"]
+    assert told_once.startswith(line)
+    monkeypatch.setattr(claims, "is_centred", lambda game: False)
+    assert "CONTRADICTED" not in told(*heard)[1]  # of others than the mean, twice the claim is possible
+
+
+def test_whose_mean_is_that_of_no_type(make_game):
+    assert claims.is_centred(make_game("a_sis"))
+    assert claims.is_centred(make_game("a_beach", population="all"))
+    assert not claims.is_centred(make_game("a_sis", eps_recovery=2.0))  # clipped
+    uneven = make_game("a_sis")
+    uneven.personal = torch.ones_like(uneven.personal)
+    assert not claims.is_centred(uneven)
 
 
 def test_a_game_without_tables_is_measured_from_its_trajectories(told, blind):
