@@ -1,6 +1,6 @@
 """Learning from trajectories against online mirror descent that is told the model, on MFGLib's games.
 
-    python benchmarks/mfglib_games.py [--games beach_bar,...] [--iterations 200] [--seeds 3] [--first-seed 1]
+    python benchmarks/mfglib_games.py [--games beach_bar,...] [--iterations 100] [--seeds 3] [--first-seed 1]
                                       [--agents 10000] [--results results/mfglib] [with key=value ...]
 
 ``mf_pmd_tabular`` plays ``src/main.py --env-config=mfglib``, N agents in 10 episodes an iteration, with the
@@ -142,7 +142,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--games", default=",".join(GAMES))
-    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--agents", type=int, default=10_000)
