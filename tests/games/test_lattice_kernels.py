@@ -10,7 +10,7 @@ from mf_pmd.functional.lattice import lattice_index
 from mf_pmd.games.base import PopulationGame
 from mf_pmd.games.induced import induced_game
 from mf_pmd.games.joint_kernels import JointKernels, TableKernels
-from mf_pmd.games.lattice_kernels import joint_lattice, table_lattice
+from mf_pmd.games.lattice_kernels import Farthest, counted, joint_lattice, table_lattice
 
 SMALL = [("a_sis", {}), ("a_rps", {}), ("a_beach", {"n_sites": 3})]
 SIZES = [(key, changes, population) for key, changes in SMALL for population in ("others", "all")]
@@ -68,7 +68,19 @@ def test_the_farthest_agent_is_as_far_as_told(ring_of_neighbours):
     own = ring.transition(agent, cell // 2, cell % 2, others.unsqueeze(0))[0]
     row = lattice_index(torch.bincount(others, minlength=4))
     assert (own - found.laws[row, cell]).abs().sum().item() == pytest.approx(found.alpha.value)
-    assert found.alpha.told(2).startswith(f"agent {agent} in s = 0, a = 0, others in cells [")
+    one_by_one = f"agent {agent} in s = 0, a = 0, others in cells {others.tolist()}"
+    assert found.alpha.told(2, in_order=True) == one_by_one
+
+
+def test_a_crowd_is_told_by_its_counts():
+    """Not by a list of 999 cells."""
+    crowd = Farthest(0.5, 7, 3, (0,) * 600 + (2,) * 398 + (3,))
+    assert crowd.told(2, in_order=False) == (
+        "agent 7 in s = 1, a = 1, others 600 in cell 0, 398 in cell 2, 1 in cell 3"
+    )
+    assert (
+        counted(torch.tensor([1, 9, 0, 4, 3, 2])) == "9 in cell 1, 4 in cell 3, 3 in cell 4, 2 in cell 5, ..."
+    )
 
 
 def test_drawn_arrangements_estimate_the_same(ring_of_neighbours):
