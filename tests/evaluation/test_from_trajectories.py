@@ -197,6 +197,24 @@ def test_the_benchmark_s_truth_is_that_of_loops(coverage, make_game, random_poli
     assert torch.allclose(truth.sums, expected, atol=1e-6)
 
 
+def test_sorted_agents_whose_deviations_follow_the_population(coverage, random_policy):
+    # one effect an agent, used at all populations, says .004 for .018; types are compared group by group
+    game = coverage.HARDER["sorting"](100)
+    for seed in range(3):
+        played = play(game, mixed(random_policy, game), n_episodes=100, seed=seed)
+        truth = coverage.visited_deviations(game, played, n_blocks=20)
+        rms, most = truth.rms()[-1], truth.of_agents()[-1].max().item()
+        known, blind = (
+            measure(played, n_states=2, n_actions=1, types=types) for types in (game.personal, None)
+        )
+        half = (known.beta.rms.upper - known.beta.rms.lower).flatten() / 2
+        assert ((known.beta.rms.estimate.flatten() - rms).abs() < 2 * half).all()
+        assert half[0] < 0.2 * rms[0]
+        assert 0.5 * most < known.beta.at_least.value <= most <= known.beta.at_most.value
+        assert blind.beta.rms.upper[0, 0] < 0.5 * rms[0]  # what it assumes, and says so, is not so
+        assert "do not change with the population" in blind.assumes
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["a_sis", "a_rps", "a_beach"])
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -209,3 +227,15 @@ def test_intervals_cover(coverage, key, symmetric):
             assert sum(each.covered[part] for each in outcomes) >= 9, coverage.PARTS[part]
         right, cells = (sum(column) for column in zip(*(each.cells for each in outcomes), strict=True))
         assert right >= 0.85 * cells
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["a_sis_recovering", "sorting", "lingering"])
+def test_intervals_cover_where_agents_sort_themselves(coverage, key):
+    # few episodes of many agents, the worst for biases that all agents of a type share
+    found = coverage.repeat(
+        coverage.HARDER[key](1000), repetitions=12, n_episodes=40, policy_seed=None, scale=1.0
+    )
+    for outcomes in (found.alpha, found.beta):
+        for part in range(len(coverage.PARTS)):
+            assert sum(each.covered[part] for each in outcomes) >= 9, coverage.PARTS[part]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mf_pmd.functional.largest_deviation import largest_at_least, largest_at_most, noise_at_most
+from mf_pmd.functional.largest_deviation import exceeds, largest_at_least, largest_at_most, noise_at_most
 
 
 def test_the_bound_on_noise_by_hand():
@@ -116,4 +116,24 @@ def test_the_upper_bound_by_hand():
     few = largest_at_most(sums[:, :, :, :] / 100, scatter, visits / 100, **options)
     assert few.value == 1.0  # never more than there can be
     visits[:, 1:] = 0
-    assert largest_at_most(sums, scatter, visits, **options).agent == 0  # of who was there
+    there = largest_at_most(sums, scatter, visits, **options)
+    assert there.agent == 0  # of who was there
+    assert there.value == pytest.approx(0.1 + none)  # and the odds count who might have been
+    nobody = largest_at_most(sums, scatter, visits * 0, **options)
+    assert (nobody.value, nobody.cell, nobody.agent) == (0.0, -1, -1)
+
+
+def test_where_some_never_were_the_bound_is_divided():
+    over = exceeds(torch.tensor([True, False]), 4)
+    assert over.tolist() == [1.0, 1.5]
+    deviations = torch.tensor([0.1, -0.4, 0.4, 0.0]).double()
+    sums, visits = block_sums(deviations=deviations)
+    found = largest_at_least(sums, visits, **{**OPTIONS, "everyone": ~EVERYONE})
+    assert found.value == pytest.approx((0.4 - math.log(40) / (2 * 6 * 4)) / 1.5)
+    assert not found.everyone
+    # of two cells, the one that all were in is preferred: .3 is more than .4 / 1.5
+    sums, visits = block_sums(deviations=deviations, visits=40)
+    both = torch.cat([sums, 0.75 * sums], 3), torch.cat([visits, visits], 2)
+    found = largest_at_least(*both, **{**OPTIONS, "everyone": torch.tensor([False, True])})
+    assert (found.cell, found.everyone) == (1, True)
+    assert found.estimate == pytest.approx(0.3)

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from mf_pmd.functional.spread_over_agents import Jackknifed, eligible, measured, variance_over_agents
+from mf_pmd.functional.spread_over_agents import (
+    Jackknifed,
+    corrected_means,
+    eligible,
+    measured,
+    variance_over_agents,
+)
 
 
 def test_variance_by_hand():
@@ -105,3 +111,24 @@ def test_small_groups_make_no_spread_of_noise(contrasts_of):
         contrasts = contrasts_of(played, n_states=1, n_actions=12, tolerance=1e-6)
         found.append(variance_over_agents(*contrasts.reward, contrasts.visits).value.mean())
     assert abs(off(torch.stack(found), 0.0)) < 3.5
+
+
+def test_means_of_visits_that_depend_on_their_noise():
+    # one stays with probability .9 until one leaves, or ten times: T / n over 20 such stays says too little
+    random = torch.Generator().manual_seed(0)
+    stays = torch.rand(20, 8000, 10, generator=random).double() < 0.9
+    there = torch.cat([torch.ones(20, 8000, 1).double(), stays.double().cumprod(-1)[..., :-1]], -1)
+    visits, sums = there.sum(-1).unsqueeze(-1), (there * stays).sum(-1).unsqueeze(-1)  # [K, N, 1]
+    plain = (sums.sum(0) / visits.sum(0))[:, 0]
+    corrected = corrected_means(sums.unsqueeze(0), visits)[0, :, 0]
+    assert off(plain, 0.9) < -8
+    assert abs(off(corrected, 0.9)) < 3.5
+    left_out = (sums.sum(0) - sums) / (visits.sum(0) - visits)
+    found = Jackknifed(sums.sum(0) / visits.sum(0), left_out).corrected[:, 0]
+    assert torch.allclose(found, corrected, atol=1e-12)
+
+
+def test_a_mean_of_one_block_is_not_corrected():
+    sums, visits = torch.tensor([[[3.0]], [[0.0]]]).double(), torch.tensor([[[4.0]], [[0.0]]]).double()
+    assert corrected_means(sums, visits).item() == 0.75
+    assert corrected_means(0 * sums, 0 * visits).item() == 0
