@@ -213,15 +213,15 @@ def spread(
     ]
     estimate = torch.zeros_like(told, dtype=visits.dtype)
     for found in variances:
-        estimate += found.corrected.clamp(min=0).sqrt()
+        estimate += found.value.clamp(min=0).sqrt()
 
     def ends(n_intervals: Tensor) -> Interval:
         quantile = quantiles(n_intervals, level, len(visits) - 1)
         low, high = torch.zeros_like(estimate), torch.zeros_like(estimate)
         for found in variances:
             half = quantile * found.error
-            low += ((found.corrected - half).clamp(min=0).sqrt() - quantity.resolution).clamp(min=0)
-            high += (found.corrected + half).clamp(min=0).sqrt() + quantity.resolution
+            low += ((found.value - half).clamp(min=0).sqrt() - quantity.resolution).clamp(min=0)
+            high += (found.value + half).clamp(min=0).sqrt() + quantity.resolution
         return _told(Interval(estimate, low / over, high.clamp(max=quantity.largest)), told)
 
     n_all = torch.where(told, quantity.n_free, 0).sum().expand_as(told)

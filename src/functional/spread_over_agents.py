@@ -80,9 +80,12 @@ def variance_over_agents(sums: Tensor, noise: Tensor, visits: Tensor) -> Jackkni
 
     dev_i^2 is (T_i^2 - sum_k e_ik^2) / n_i^2 with T_i = sum_k t_ik and e_ik the noise of block k: no law of
     the noise is supposed, only that it does not depend from one block on another. The square of the mean
-    over agents is taken off in the same way. Means over visits are ratios, whose bias ``corrected`` takes
-    out. Agents seen in fewer than two blocks are left out. What the populations of a step change in a
-    deviation from one episode to another counts as noise.
+    over agents is taken off in the same way. Means over visits are ratios, biased where how often one comes
+    back depends on what one met: b_i, the shift of their jackknife (``corrected_means``), adds
+    2 mean_i (dev_i - mean dev) b_i. It does not correlate with noise of equal size in all visits, and leaves
+    in what agents' visits themselves differ by, which a jackknife of the variance would take for bias.
+    Agents seen in fewer than two blocks are left out. What the populations of a step change in a deviation
+    from one episode to another counts as noise.
 
     Args:
         sums: t, [K, N, C].
@@ -103,7 +106,10 @@ def variance_over_agents(sums: Tensor, noise: Tensor, visits: Tensor) -> Jackkni
         return ((total**2 - squares) * share**2).sum(0) / n_agents - (mean**2 - of_mean)
 
     of_mean = (noise_of_mean**2).sum(0)
-    value = variance(total, squares, count, of_mean)
+    mean = total / count.clamp(min=1)
+    shift = (corrected_means(sums, visits) - mean) * chosen
+    about = mean - (mean * chosen).sum(0) / n_agents
+    value = variance(total, squares, count, of_mean) + 2 * (about * shift).sum(0) / n_agents
     grown = (n_blocks / (n_blocks - 1)) ** 2  # of 1 / n_i^2 without a block
     left_out = [
         variance(

@@ -62,7 +62,7 @@ def test_two_outcomes_share_an_interval(coin_play, contrasts_of):
     variance = variance_over_agents(*next(contrasts.outcomes()), contrasts.visits)
     for n_intervals, ends in ((1, found.rms[1:]), (2, found.largest_rms[1:3])):  # of two cells
         half = t_quantile(1 - 0.025 / n_intervals, 19) * variance.error
-        expected = [2 * (variance.corrected + side * half).sqrt() for side in (-1, 1)]
+        expected = [2 * (variance.value + side * half).sqrt() for side in (-1, 1)]
         if n_intervals == 1:
             assert torch.allclose(ends[0].flatten(), expected[0], atol=1e-6)
             assert torch.allclose(ends[1].flatten(), expected[1], atol=1e-6)
