@@ -33,7 +33,7 @@ class Largest(NamedTuple):
         estimate: the largest of the estimates, biased upwards.
         lower: the largest lower end, of any cell.
         upper: the largest upper end, of any cell.
-        cell: s A + a where the estimate is the largest; -1 where that is 0, or nothing was measured.
+        cell: s A + a where the estimate is the largest; -1 where that is rounding, or nothing was measured.
         type: number of the type there; -1 likewise, and in a figure that is not one of types.
         measured: whether anything was; if not, estimate and upper end are the largest value that there can
             be, and the lower end is 0.
@@ -183,10 +183,10 @@ def asymmetry(
     )
     return Asymmetry(
         rms=_by_cell(rms, shape),
-        largest_rms=largest_of(all_rms, quantity.largest),
+        largest_rms=largest_of(all_rms, quantity.largest, resolution=quantity.resolution),
         rms_at_least=torch.where(told, all_rms.lower / quantity.rms_over, 0.0).max().item(),
         by_type=by_type and _by_cell(by_type, shape),
-        largest_by_type=by_type and largest_of(by_type, quantity.largest),
+        largest_by_type=by_type and largest_of(by_type, quantity.largest, resolution=quantity.resolution),
         at_least=at_least,
         at_most=at_most._replace(by_cell=at_most.by_cell.reshape(shape)),
         everyone=everyone.reshape(shape),
@@ -253,14 +253,14 @@ def quantiles(n_intervals: Tensor, level: float, degrees: int) -> Tensor:
     return torch.tensor(flat, dtype=torch.float64, device=n_intervals.device).reshape(n_intervals.shape)
 
 
-def largest_of(found: Interval, largest: float) -> Largest:
+def largest_of(found: Interval, largest: float, *, resolution: float = 0.0) -> Largest:
     """The maximum over cells [C], or types and cells [G, C], from simultaneous intervals."""
     told = found.upper.isfinite()
     if not bool(told.any()):
         return Largest(largest, 0.0, largest, -1, -1, measured=False)
     estimate, lower, upper = (torch.where(told, part, -torch.inf) for part in found)
     kind, cell = divmod(int(estimate.argmax()), told.shape[-1])
-    somewhere = bool(estimate.max() > 0)
+    somewhere = bool(estimate.max() > resolution)
     return Largest(
         estimate=estimate.max().item(),
         lower=lower.max().item(),

@@ -198,6 +198,7 @@ def test_the_largest_by_hand():
     assert largest_of(found, 2.0) == pytest.approx((0.3, 0.1, 0.9, 0, -1, True))  # where .3 is, not .1
     by_type = Interval(*(torch.stack([part * 0, part]) for part in found))
     assert largest_of(by_type, 2.0) == pytest.approx((0.3, 0.1, 0.9, 0, 1, True))
+    assert largest_of(found, 2.0, resolution=0.4) == pytest.approx((0.3, 0.1, 0.9, -1, -1, True))
     nothing = Interval(*(torch.where(part.isnan(), nan, 0.0) for part in found))
     assert largest_of(nothing, 2.0) == (0.0, 0.0, 0.0, -1, -1, True)  # what is nothing is nowhere
     assert largest_of(Interval(*[torch.full((3,), nan)] * 3), 2.0) == (2.0, 0.0, 2.0, -1, -1, False)
