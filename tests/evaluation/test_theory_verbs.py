@@ -100,7 +100,8 @@ def test_symmetry_in_words(told):
     assert "certificate max_i E^i <= E(pi) + 2 B" in out
     assert "of at most H = 3" in out
     assert "(susceptible, 1)" in out
-    assert "lower bounds of alpha and beta" in out
+    assert "assumed: agents of a type are alike" in out
+    assert "are lower bounds\n  of alpha and beta" in out
 
 
 def test_symmetry_as_json_is_what_it_says_in_words(told):

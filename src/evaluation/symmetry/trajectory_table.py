@@ -17,7 +17,7 @@ def trajectory_lines(found: TrajectorySymmetry, state_names: Sequence[str], play
     )
     both = (found.alpha, found.beta)
     rows = [
-        ["deviation from the induced game", "transitions (alpha)", "rewards (beta)"],
+        ["deviation from the mean of the agents", "transitions (alpha)", "rewards (beta)"],
         ["root mean square over agents", *(_largest(part.largest_rms, found, state_names) for part in both)],
     ]
     if found.types is not None:
@@ -26,8 +26,9 @@ def trajectory_lines(found: TrajectorySymmetry, state_names: Sequence[str], play
     return [
         head,
         *aligned(rows),
-        "  maxima over what was visited: lower ends and `at least` are lower bounds of alpha and beta,",
-        "  upper ends and `at most` speak of what was visited alone",
+        "  each the largest over cells; `at least` and the lower ends of types and of rewards are lower bounds",
+        "  of alpha and beta, upper ends and `at most` speak of what was visited alone",
+        f"  assumed: {found.assumes}",
         *_cells(found, state_names),
         *_seen(found, state_names),
     ]
@@ -94,4 +95,6 @@ def _seen(found: TrajectorySymmetry, names: Sequence[str]) -> list[str]:
     ]
     if seen.dropped_share > 0:
         lines.append(f"  {seen.dropped_share:.2%} of the visits had nobody in the same cell to compare with")
+    if seen.put_in_share > 0:
+        lines.append(f"  {seen.put_in_share:.2%} of the visits lacked agents of some type in the same cell")
     return lines
