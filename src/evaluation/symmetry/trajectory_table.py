@@ -26,7 +26,7 @@ def trajectory_lines(found: TrajectorySymmetry, state_names: Sequence[str], play
     return [
         head,
         *aligned(rows),
-        "  each the largest over cells; `at least` and the lower ends of types and of rewards are lower bounds",
+        "  each the largest over cells; `at least` and the lower ends of types and rewards are lower bounds",
         "  of alpha and beta, upper ends and `at most` speak of what was visited alone",
         f"  assumed: {found.assumes}",
         *_cells(found, state_names),
