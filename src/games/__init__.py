@@ -9,8 +9,9 @@ from ..errors import UserError
 from .a_beach import ABeach
 from .a_rps import ARPS
 from .a_sis import ASIS
-from .base import PopulationGame, Step, SymmetryConstants
+from .base import PopulationGame, Step
 from .check import check_game, require_sound
+from .constants import SymmetryConstants
 from .induced import InducedGame, induced_game
 from .joint_kernels import JointKernels, TableKernels
 from .mfglib_environments import ENVIRONMENTS as MFGLIB

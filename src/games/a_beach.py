@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from .base import PopulationGame, Step, SymmetryConstants, at_personal, look_up, require, require_between
+from .base import PopulationGame, Step, at_personal, look_up, require, require_between
+from .constants import SymmetryConstants
 
 
 class ABeach(PopulationGame):

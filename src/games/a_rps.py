@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from .base import PopulationGame, Step, SymmetryConstants, at_personal, look_up, require_between
+from .base import PopulationGame, Step, at_personal, look_up, require_between
+from .constants import SymmetryConstants
 
 PAYOFF = ((0.0, -1.0, 2.0), (4.0, 0.0, -2.0), (-3.0, 6.0, 0.0))  # rows and columns: rock, paper, scissors
 LARGEST_GAIN, LARGEST_LOSS = 6.0, 3.0

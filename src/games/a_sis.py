@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from .base import PopulationGame, Step, SymmetryConstants, at_personal, look_up, require_between
+from .base import PopulationGame, Step, at_personal, look_up, require_between
+from .constants import SymmetryConstants
 
 SUSCEPTIBLE, INFECTED = 0, 1
 OUT, DISTANCING = 0, 1

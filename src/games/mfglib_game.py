@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from .base import SymmetryConstants, require
+from .base import require
+from .constants import SymmetryConstants
 from .mfglib_environments import ENVIRONMENTS, Bounds, Known, reward_bounds
 from .mfglib_kernels import Kernel, fastest, vectorised
 from .table_game import TableGame

@@ -7,8 +7,9 @@ import torch
 
 from mf_pmd import games
 from mf_pmd.errors import UserError
-from mf_pmd.games.base import PopulationGame, Step, SymmetryConstants, look_up
+from mf_pmd.games.base import PopulationGame, Step, look_up
 from mf_pmd.games.check import FIRST, SECOND, check_game
+from mf_pmd.games.constants import SymmetryConstants
 
 DRAWS = 30_000
 

@@ -10,7 +10,8 @@ from mf_pmd import games
 from mf_pmd.errors import UserError
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import tabular_policy
-from mf_pmd.games.base import PopulationGame, Step, SymmetryConstants, look_up
+from mf_pmd.games.base import PopulationGame, Step, look_up
+from mf_pmd.games.constants import SymmetryConstants
 from mf_pmd.host.components.episode_batch import EpisodeBatch
 from mf_pmd.host.components.transforms import OneHot
 from mf_pmd.host.controllers import REGISTRY as HOST_CONTROLLERS

@@ -6,7 +6,7 @@ import torch
 from mf_pmd.evaluation.symmetry.monotonicity import game_monotonicity
 from mf_pmd.evaluation.symmetry.sampled import sampled_symmetry
 from mf_pmd.games import TableGame, check_game
-from mf_pmd.games.base import SymmetryConstants
+from mf_pmd.games.constants import SymmetryConstants
 
 
 @pytest.mark.parametrize(("key", "monotone"), [("a_sis", False), ("a_rps", False), ("a_beach", True)])
