@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .agent_contrasts import Contrasts, Play, Visits, block_sums, each_channel, each_step, require_few
+from .agent_contrasts import Contrasts, Visits, block_sums, each_channel, each_step
+from .trajectories import Play, require_few
 from .type_contrasts import Types, TypeSums, by_episode, shares_in, sums_by_type
 
 

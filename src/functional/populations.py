@@ -34,7 +34,8 @@ def round_to_lattice(mu: Tensor, n_agents: int) -> Tensor:
 
 def moves(mu: Tensor, n: int, *, share: float, generator: torch.Generator) -> Tensor:
     """mu [d], d >= 2, with a share of one cell's mass moved to another, for n pairs of cells: [n, d]."""
-    full = (mu > 1e-3 * mu.sum()).nonzero().squeeze(1).cpu()
+    least = min(1e-3, 0.5 / len(mu)) * mu.sum()  # below the mean, so that some cell holds more
+    full = (mu > least).nonzero().squeeze(1).cpu()
     source = full[torch.randint(len(full), (n,), generator=generator)]
     shift = torch.randint(1, len(mu), (n,), generator=generator)
     target = (source + shift) % len(mu)

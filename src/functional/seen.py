@@ -5,9 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .agent_contrasts import Contrasts, Play
+from .agent_contrasts import Contrasts
 from .distributions import count_values
 from .spread_over_agents import eligible, measured
+from .trajectories import Play
 
 
 class Seen(NamedTuple):

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .agent_contrasts import NotTrajectoriesError, agent_contrasts, outcomes_of, require_play
+from .agent_contrasts import agent_contrasts, outcomes_of
 from .asymmetry import EXACT_RESOLUTION, Asymmetry, Quantity, asymmetry, of_rewards, of_transitions
 from .contrasts_by_type import contrasts_by_type
 from .seen import Seen, what_was_seen
 from .spread_over_agents import fairly_kept
+from .trajectories import NotTrajectoriesError, require_play
 from .type_contrasts import type_contrasts, types_met
 
 BLOCKS = 20

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .agent_contrasts import MOST_ENTRIES, NotTrajectoriesError, Play, Visits, each_channel, each_step
+from .agent_contrasts import Visits, each_channel, each_step
 from .spread_over_agents import FEWEST_BLOCKS, FEWEST_VISITS, Jackknifed
+from .trajectories import MOST_ENTRIES, NotTrajectoriesError, Play
 
 MOST_TYPES = 64
 

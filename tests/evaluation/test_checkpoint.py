@@ -93,3 +93,10 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "policy.th").write_bytes(b"no checkpoint")
     with pytest.raises(UserError, match=r"policy.th is damaged"):
         mf_pmd.load(tmp_path)
+
+
+@pytest.mark.parametrize("contents", [{"a": 1}, [1, 2], {"meta": {"game": "a_sis"}}])
+def test_a_file_of_something_else_is_named(tmp_path, contents):
+    torch.save(contents, tmp_path / "policy.th")
+    with pytest.raises(UserError, match=r"policy.th is damaged"):
+        mf_pmd.load(tmp_path)

@@ -1,6 +1,7 @@
 """``mf-pmd symmetry`` and ``mf-pmd exploitability``: what they print, and what they refuse."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -298,10 +299,14 @@ REFUSED = [
     (["symmetry", "--env-config=a_sis", "--method", "enumeration"], "N = 1000, S = 2, A = 2"),
     (["symmetry", "--env-config=a_sis", "--episodes", "1"], "at least"),
     (["symmetry", "--env-config=a_sis", "--policy", "nowhere"], "path=nowhere"),
+    (["symmetry", "--env-config=a_rps", "--policy", "CHECKPOINT"], "was trained on a_sis"),
+    (["symmetry", "--env-config=a_sis", "--policy", "CHECKPOINT"], "3 steps, this game has 20"),
+    (["symmetry", "--env-config=a_sis", "--seed", "-1"], "--seed=-1: a whole number from 0"),
     (["symmetry", "--env-config=a_sis", "with", "env_args.eps=2.0"], "env_args.eps=2.0"),
     (["symmetry", "--env-config=a_sis", "with", "tau=2.0"], "no such setting"),
     (["exploitability", "nowhere"], "path=nowhere"),
     (["exploitability", "CHECKPOINT", "--policy", "best"], "--policy=best: choose one of"),
+    (["exploitability", "CHECKPOINT", "--seed", "4294967296"], "--seed=4294967296: a whole number"),
     (["exploitability", "CHECKPOINT", "--episodes", "3"], "--episodes=3: at least 4"),
     (["exploitability", "CHECKPOINT", "--env-config=a_rps"], "was trained on a_sis"),
     (["exploitability", "CHECKPOINT", "--env-config=a_sis"], "3 steps, this game has 20"),
@@ -335,3 +340,13 @@ def test_a_checkpoint_without_its_game_asks_for_it(told, checkpoints, tmp_path):
     assert "--env-config=a_sis" in err
     words = ["--env-config=a_sis", "--episodes", "8", "with", *SMALL]
     assert told("exploitability", str(tmp_path), *words)[0] == 0
+
+
+@pytest.mark.parametrize("text", ["{not json", "{}", "[]"])
+def test_a_damaged_config_is_named(told, checkpoints, tmp_path, text):
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoints["mf_pmd_tabular"], copy)
+    (copy / "config.json").write_text(text)
+    status, out, err = told("exploitability", str(copy))
+    assert (status, out) == (2, "")
+    assert err == f"error: {copy / 'config.json'} is damaged; take another checkpoint\n"

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from mf_pmd.functional.agent_contrasts import Contrasts, Play, agent_contrasts, require_play
+from mf_pmd.functional.agent_contrasts import Contrasts, agent_contrasts
+from mf_pmd.functional.trajectories import Play, require_play
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mf_pmd.functional.agent_contrasts import NotTrajectoriesError, require_play
+from mf_pmd.functional.trajectories import NotTrajectoriesError, require_play
 
 
 def still(rewards, actions=None):

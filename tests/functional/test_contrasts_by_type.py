@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from mf_pmd.functional.agent_contrasts import outcomes_of, require_play
+from mf_pmd.functional.agent_contrasts import outcomes_of
 from mf_pmd.functional.contrasts_by_type import contrasts_by_type
+from mf_pmd.functional.trajectories import require_play
 from mf_pmd.functional.trajectory_symmetry import symmetry_from_trajectories
 from mf_pmd.functional.type_contrasts import type_contrasts, types_met
 

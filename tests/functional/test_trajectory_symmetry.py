@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mf_pmd.functional.agent_contrasts import NotTrajectoriesError
 from mf_pmd.functional.asymmetry import Interval, largest_of, quantiles
 from mf_pmd.functional.spread_over_agents import variance_over_agents
 from mf_pmd.functional.student_t import t_quantile
+from mf_pmd.functional.trajectories import NotTrajectoriesError
 from mf_pmd.functional.trajectory_symmetry import symmetry_from_trajectories
 
 TYPES = torch.arange(24) % 2

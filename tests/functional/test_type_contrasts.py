@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mf_pmd.functional.agent_contrasts import outcomes_of, require_play
+from mf_pmd.functional.agent_contrasts import outcomes_of
 from mf_pmd.functional.spread_over_agents import Jackknifed
+from mf_pmd.functional.trajectories import require_play
 from mf_pmd.functional.type_contrasts import type_contrasts, types_met
 
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from ...functional.agent_contrasts import NotTrajectoriesError
 from ...functional.checks import NotAPolicyError, require_policy
 from ...functional.distributions import count_values
 from ...functional.mean_field import Policy
+from ...functional.trajectories import NotTrajectoriesError
 from ...functional.trajectory_symmetry import LEVEL, TrajectorySymmetry, symmetry_from_trajectories
 from ...games.base import PopulationGame, look_up
 
