@@ -213,6 +213,7 @@ def _symmetry(words: Sequence[str]) -> int:
     add("--json", action="store_true", help="print one JSON object")
     add("settings", nargs="*", default=[], metavar="with key=value", help="changes")
     options = parser.parse_intermixed_args(words)
+    _require_seed(options.seed)
     from .host.utils.config import load_environment
 
     settings = load_environment(options.env_config, _settings(options.settings), CONFIG_ROOTS)
@@ -242,6 +243,7 @@ def _exploitability(words: Sequence[str]) -> int:
     add("--json", action="store_true", help="print one JSON object")
     add("settings", nargs="*", default=[], metavar="with key=value", help="changes of that game")
     options = parser.parse_intermixed_args(words)
+    _require_seed(options.seed)
     settings = _settings(options.settings)
     if settings and not options.env_config:
         raise UserError(f"with {' '.join(settings)}: name the game that they change, --env-config=ENV")
@@ -311,6 +313,16 @@ def _environment(name: str) -> dict[str, Any]:
     from .host.utils.config import load_environment
 
     return load_environment(name, [], CONFIG_ROOTS)
+
+
+def _require_seed(seed: int) -> None:
+    """Hold a seed to the range of the setting ``seed``.
+
+    Raises:
+        UserError: it lies outside.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed={seed}: a whole number from 0 to 2**32 - 1 is needed")
 
 
 def _settings(words: Sequence[str]) -> list[str]:

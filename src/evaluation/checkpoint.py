@@ -116,10 +116,10 @@ def load(path: str | Path) -> Checkpoint:
         )
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        policies = {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
+        return Checkpoint(folder, saved["meta"]["game"], policies[saved["meta"]["output_policy"]], policies)
+    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
         raise UserError(f"path={path}: {file} is damaged; take another checkpoint") from error
-    policies = {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
-    return Checkpoint(folder, saved["meta"]["game"], policies[saved["meta"]["output_policy"]], policies)
 
 
 def newest(path: Path) -> Path:

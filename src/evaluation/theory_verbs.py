@@ -14,7 +14,7 @@ from ..games import PopulationGame
 from ..runners.population_runner import make_game
 from .checkpoint import load
 from .exploitability_report import as_json as report_values
-from .exploitability_report import as_text, changes, game_of, report
+from .exploitability_report import as_text, changes, game_of, report, trained_elsewhere
 from .judgement import on_device, require_same_sizes
 from .symmetry import report as symmetry_report
 
@@ -43,7 +43,7 @@ def symmetry(
     """
     torch.set_num_threads(1)  # tensors are small
     game = make_game(SimpleNamespace(env_args=env_args, device="cpu", seed=seed))
-    played, name = player(policy, game)
+    played, name = player(policy, game, env_args["key"])
     found = symmetry_report.measure(
         env_args["key"], game, played, played=name, methods=methods, n_episodes=n_episodes, seed=seed
     )
@@ -54,15 +54,17 @@ def symmetry(
     return 0
 
 
-def player(path: str | None, game: PopulationGame) -> tuple[Policy, str]:
+def player(path: str | None, game: PopulationGame, key: str) -> tuple[Policy, str]:
     """The policy that plays the trajectories, and what to call it.
 
     Raises:
-        UserError: a checkpoint of a game of other sizes, or of agents with tables of their own.
+        UserError: a checkpoint of another game or of other sizes, or of agents with tables of their own.
     """
     if path is None:
         return uniform_policy(game.n_states, game.n_actions), "the uniform policy"
     checkpoint = load(path)
+    if checkpoint.game != key:
+        raise UserError(f"{trained_elsewhere(checkpoint, key)}; name a policy of this game")
     require_same_sizes(game, checkpoint.policy)
     if checkpoint.policy.private_tables is not None:
         raise UserError(f"--policy={path}: agents have policies of their own; name one that all share")
