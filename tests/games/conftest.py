@@ -1,10 +1,7 @@
 """The games once more, agent by agent in plain Python, from their definitions alone."""
 
-import importlib.util
 import itertools
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +12,6 @@ from torch import Tensor
 from mf_pmd.games import TableGame
 
 Kernel = Callable[[float, int, int, list[tuple[int, int]]], tuple[list[float], float]]
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 PAYOFF = [[0, -1, 2], [4, 0, -2], [-3, 6, 0]]
 
 
@@ -84,26 +80,14 @@ def lattice() -> Callable[[int, int, int], Iterator[torch.Tensor]]:
     return points
 
 
-def load(place: str) -> ModuleType:
-    """A module of benchmarks/, under a name of its own."""
-    name = f"of_games_{Path(place).stem}"
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / place)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session")
+def enumeration(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_module("enumeration.py")
 
 
 @pytest.fixture(scope="session")
-def enumeration() -> ModuleType:
-    return load("enumeration.py")
-
-
-@pytest.fixture(scope="session")
-def measured_steps() -> ModuleType:
-    return load("theory/measured_steps.py")
+def measured_steps(benchmark_module: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_module("theory/measured_steps.py")
 
 
 class WrittenOut(TableGame):

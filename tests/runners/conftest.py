@@ -1,34 +1,19 @@
 """Known answers: exact enumeration and closed forms, which the benchmarks share."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from mf_pmd.runners.deviations import DeviationScore
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
-
-def load(name):
-    """A module of benchmarks/, under a name of its own."""
-    spec = importlib.util.spec_from_file_location(f"known_answers_{name}", BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session")
+def enumeration(benchmark_module):
+    return benchmark_module("enumeration.py")
 
 
 @pytest.fixture(scope="session")
-def enumeration():
-    return load("enumeration")
-
-
-@pytest.fixture(scope="session")
-def closed_forms():
-    return load("closed_forms")
+def closed_forms(benchmark_module):
+    return benchmark_module("closed_forms.py")
 
 
 @pytest.fixture(scope="session")
@@ -55,5 +40,5 @@ def score_of():
 
 
 @pytest.fixture(scope="session")
-def scripted():
-    return load("scripted")
+def scripted(benchmark_module):
+    return benchmark_module("scripted.py")
