@@ -14,7 +14,7 @@ from ..games import PopulationGame
 from ..runners.population_runner import make_game
 from .checkpoint import load
 from .exploitability_report import as_json as report_values
-from .exploitability_report import as_text, changes, game_of, report, trained_elsewhere
+from .exploitability_report import as_text, changes, game_of, is_its_game, report, trained_elsewhere
 from .judgement import on_device, require_same_sizes
 from .symmetry import report as symmetry_report
 
@@ -63,7 +63,7 @@ def player(path: str | None, game: PopulationGame, key: str) -> tuple[Policy, st
     if path is None:
         return uniform_policy(game.n_states, game.n_actions), "the uniform policy"
     checkpoint = load(path)
-    if checkpoint.game != key:
+    if not is_its_game(checkpoint, key):
         raise UserError(f"{trained_elsewhere(checkpoint, key)}; name a policy of this game")
     require_same_sizes(game, checkpoint.policy)
     if checkpoint.policy.private_tables is not None:

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from mf_pmd import cli
+from mf_pmd.evaluation import exploitability_report
 from mf_pmd.evaluation.symmetry import choose, claims
 from mf_pmd.host import run
 
@@ -299,6 +301,7 @@ REFUSED = [
     (["symmetry", "--env-config=a_sis", "--method", "enumeration"], "N = 1000, S = 2, A = 2"),
     (["symmetry", "--env-config=a_sis", "--episodes", "1"], "at least"),
     (["symmetry", "--env-config=a_sis", "--policy", "nowhere"], "path=nowhere"),
+    (["symmetry", "--env-config=a_sis", "--episodes", "100000"], "26843 can be held at once"),
     (["symmetry", "--env-config=a_rps", "--policy", "CHECKPOINT"], "was trained on a_sis"),
     (["symmetry", "--env-config=a_sis", "--policy", "CHECKPOINT"], "3 steps, this game has 20"),
     (["symmetry", "--env-config=a_sis", "--seed", "-1"], "--seed=-1: a whole number from 0"),
@@ -350,3 +353,17 @@ def test_a_damaged_config_is_named(told, checkpoints, tmp_path, text):
     status, out, err = told("exploitability", str(copy))
     assert (status, out) == (2, "")
     assert err == f"error: {copy / 'config.json'} is damaged; take another checkpoint\n"
+
+
+@pytest.mark.parametrize(
+    ("trained", "named", "same"),
+    [
+        ("a_sis", "a_sis", True),
+        ("a_sis", "a_rps", False),
+        ("/old/cars.py:Cars", "/new/cars.py:Cars", True),
+        ("/old/cars.py:Cars", "/old/cars.py:Bikes", False),
+    ],
+)
+def test_a_game_is_known_by_its_name_wherever_its_file_lies(trained, named, same):
+    checkpoint = SimpleNamespace(game=trained)
+    assert exploitability_report.is_its_game(checkpoint, named) == same

@@ -29,6 +29,7 @@ from .trajectory_table import trajectory_lines
 
 TRAJECTORIES = "trajectories"
 METHODS = ("closed-form", "enumeration", "kernels", TRAJECTORIES)
+MOST_AGENT_STEPS = 2**29  # held at once, 12 bytes each and as much again while they are looked at
 ORDER = ("closed form", "enumeration", "sampled kernels")  # as records call their methods, most exact first
 
 
@@ -89,6 +90,11 @@ def measure(
     for method in wanted:
         if method not in (*METHODS, "best"):
             raise UserError(f"--method={method}: choose of {', '.join(METHODS)}, separated by commas")
+    if TRAJECTORIES in wanted and n_episodes * game.n_agents * game.horizon > MOST_AGENT_STEPS:
+        raise UserError(
+            f"--episodes={n_episodes}: with {game.n_agents} agents and {game.horizon} steps, "
+            f"{MOST_AGENT_STEPS // (game.n_agents * game.horizon)} can be held at once; take fewer"
+        )
     constants = tuple(constants_by(method, game, seed) for method in wanted if method != TRAJECTORIES)
     measured = None
     if TRAJECTORIES in wanted:
