@@ -367,3 +367,11 @@ def test_a_damaged_config_is_named(told, checkpoints, tmp_path, text):
 def test_a_game_is_known_by_its_name_wherever_its_file_lies(trained, named, same):
     checkpoint = SimpleNamespace(game=trained)
     assert exploitability_report.is_its_game(checkpoint, named) == same
+
+
+def test_a_game_that_scales_its_rewards_says_so(told):
+    pytest.importorskip("mfglib")
+    words = ["symmetry", "--env-config=mfglib", "--method", "closed-form", "with", "env_args.key=left_right"]
+    status, out, _ = told(*words)
+    assert status == 0
+    assert out.splitlines()[1] == "rewards scaled into [0, 1]: the published game's times 0.5"

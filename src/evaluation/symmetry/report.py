@@ -24,6 +24,7 @@ from .table import (
     symmetry_lines,
     symmetry_values,
     title,
+    units,
 )
 from .trajectory_table import trajectory_lines
 
@@ -121,7 +122,7 @@ def constants_by(method: str, game: PopulationGame, seed: int) -> Symmetry:
 
 def as_text(found: Found) -> str:
     """The report to read."""
-    lines = [title(found.key, found.game), ""]
+    lines = [title(found.key, found.game), *units(found.game), ""]
     if found.constants:
         lines += [*symmetry_lines(found.constants), ""]
     if found.measured is not None:

@@ -23,6 +23,12 @@ SOURCES = {
 }
 
 
+def units(game: PopulationGame) -> list[str]:
+    """The units of a game that scales its rewards into [0, 1]; nothing for any other."""
+    factor = game.reward_factor
+    return [] if factor == 1.0 else [f"rewards scaled into [0, 1]: the published game's times {factor:.4g}"]
+
+
 def title(key: str, game: PopulationGame) -> str:
     """'a_sis: N = 1000, H = 20, S = 2, A = 2, population others'."""
     sizes = f"N = {game.n_agents}, H = {game.horizon}, S = {game.n_states}, A = {game.n_actions}"
