@@ -115,9 +115,11 @@ def _groups(grid: Sequence[Planned], done: dict[Planned, Run]) -> list[Group]:
 
 
 def _label(planned: Planned) -> str:
-    """'a_sis, N = 1000'."""
-    agents = planned.config["env_args"].get("n_agents")
-    return planned.game if agents is None else f"{planned.game}, N = {agents}"
+    """'a_sis, N = 1000', or 'mfglib beach_bar, N = 1000' where one yaml serves several games."""
+    env_args = planned.config["env_args"]
+    key, agents = str(env_args.get("key", planned.game)), env_args.get("n_agents")
+    name = planned.game if key == planned.game or ":" in key else f"{planned.game} {key}"
+    return name if agents is None else f"{name}, N = {agents}"
 
 
 def _command_note() -> str:

@@ -142,6 +142,18 @@ def test_a_certificate_that_says_nothing_is_called_vacuous(told):
     assert "vacuous: no one can gain more than H = 20" in told(*words)[1]
 
 
+def test_a_game_too_small_for_trajectories_is_told_what_is_known(told):
+    words = ["symmetry", "--env-config=a_rps", "--episodes", "20"]
+    status, out, err = told(*words, "with", "env_args.n_agents=2")
+    assert (status, err) == (0, "")
+    assert "beta                 0.09977 (exact)" in out
+    assert "nothing from trajectories: " in out
+    assert "certificate" in out
+    status, out, err = told(*words, "--method", "trajectories", "with", "env_args.n_agents=2")
+    assert (status, out) == (2, "")
+    assert "2 agents" in err
+
+
 def test_an_estimate_is_not_called_a_certificate(told):
     words = ["symmetry", "--env-config=a_sis", "--method", "kernels", "with", *SMALL]
     status, out, _ = told(*words)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...functional.mean_field import Policy
+from ...functional.trajectories import FEWEST_EPISODES
 from ...functional.trajectory_symmetry import TrajectorySymmetry
 from ...games import PopulationGame
 from .choose import best_known
@@ -39,7 +40,8 @@ class Found(NamedTuple):
     key: of the game.
     game: that was measured.
     constants: by every method that calls kernels or knows them, in the order they were asked for.
-    measured: from trajectories; None where they were not asked for.
+    measured: from trajectories; None where they were not asked for, or tell nothing.
+    unmeasured: why they tell nothing.
     played: the policy that made them, in words.
     """
 
@@ -47,6 +49,7 @@ class Found(NamedTuple):
     game: PopulationGame
     constants: tuple[Symmetry, ...]
     measured: TrajectorySymmetry | None
+    unmeasured: str
     played: str
 
     @property
@@ -91,16 +94,34 @@ def measure(
     for method in wanted:
         if method not in (*METHODS, "best"):
             raise UserError(f"--method={method}: choose of {', '.join(METHODS)}, separated by commas")
-    if TRAJECTORIES in wanted and n_episodes * game.n_agents * game.horizon > MOST_AGENT_STEPS:
+    if TRAJECTORIES in wanted:
+        require_episodes(n_episodes, game)
+    constants = tuple(constants_by(method, game, seed) for method in wanted if method != TRAJECTORIES)
+    measured, unmeasured = None, ""
+    if TRAJECTORIES in wanted:
+        try:
+            measured = play_and_measure(game, policy, n_episodes=n_episodes, seed=seed)
+        except UserError as error:
+            if methods is not None or not constants:  # trajectories were what was asked for
+                raise
+            unmeasured = str(error)
+    return Found(key, game, constants, measured, unmeasured, played)
+
+
+def require_episodes(n_episodes: int, game: PopulationGame) -> None:
+    """Refuse a number of episodes that says nothing, or that no machine holds.
+
+    Raises:
+        UserError: naming the number that would do.
+    """
+    if n_episodes < FEWEST_EPISODES:
+        raise UserError(f"--episodes={n_episodes}: at least {FEWEST_EPISODES} are needed")
+    at_most = MOST_AGENT_STEPS // (game.n_agents * game.horizon)
+    if n_episodes > at_most:
         raise UserError(
             f"--episodes={n_episodes}: with {game.n_agents} agents and {game.horizon} steps, "
-            f"{MOST_AGENT_STEPS // (game.n_agents * game.horizon)} can be held at once; take fewer"
+            f"{at_most} can be held at once; take fewer"
         )
-    constants = tuple(constants_by(method, game, seed) for method in wanted if method != TRAJECTORIES)
-    measured = None
-    if TRAJECTORIES in wanted:
-        measured = play_and_measure(game, policy, n_episodes=n_episodes, seed=seed)
-    return Found(key, game, constants, measured, played)
 
 
 def default_methods(game: PopulationGame) -> list[str]:
@@ -127,6 +148,8 @@ def as_text(found: Found) -> str:
         lines += [*symmetry_lines(found.constants), ""]
     if found.measured is not None:
         lines += [*trajectory_lines(found.measured, found.game.state_names, found.played), ""]
+    if found.unmeasured:
+        lines += [f"nothing from trajectories: {found.unmeasured}", ""]
     if found.contradictions:
         lines += [*found.contradictions, ""]
     if found.firmest is None:
@@ -149,6 +172,7 @@ def as_json(found: Found) -> dict[str, Any]:
         "population": game.population,
         "constants": [symmetry_values(symmetry) for symmetry in found.constants],
         "trajectories": None if found.measured is None else {"policy": found.played, **plain(found.measured)},
+        "trajectories_missing": found.unmeasured,
         "contradictions": found.contradictions,
         "certificate": firmest and certificate_values(firmest, certificate_of(firmest, game)),
     }

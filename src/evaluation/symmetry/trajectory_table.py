@@ -67,6 +67,8 @@ def _cells(found: TrajectorySymmetry, names: Sequence[str]) -> list[str]:
     ]
     chosen = sorted(told, key=lambda place: -max(alpha.lower[place].item(), beta.lower[place].item()))
     shown = sorted(chosen[:MOST_CELLS])
+    if not shown:
+        return []
     rows = [["  (s, a)", "visits", "rms of transitions", "rms of rewards"]]
     for place in shown:
         ends = [
