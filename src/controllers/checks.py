@@ -45,6 +45,11 @@ def require_population(args: SimpleNamespace) -> None:
             f"env={getattr(args, 'env', None)}, runner={getattr(args, 'runner', None)}: {args.name} needs a "
             "game with discrete local states under runner=population, such as --env-config=a_sis"
         )
+    if args.population_info["n_states"] is None:
+        raise UserError(
+            f"env_args.key={args.population_info['game']}: {args.name} needs numbered local states, and this "
+            "game has too many; take mf_pmd, mf_ppo or ippo"
+        )
     if args.observation != "index":
         raise UserError(
             f"observation={args.observation}: {args.name} reads local states, set observation=index"

@@ -13,8 +13,8 @@ class PopulationEnv:
     """One episode of a population game at a time, in numpy, with the host's method names.
 
     It is there for the runners of other hosts; the population runner is much faster. Agents
-    observe ``features`` (one-hot local state, empirical distribution, h / H); the state is the
-    empirical distribution. The last step is terminal.
+    observe the game's ``features`` (one-hot local state, empirical distribution, h / H, say); the state is
+    the empirical distribution of where they meet. The last step is terminal.
 
     Args:
         seed: of the game's generator.
@@ -71,12 +71,12 @@ class PopulationEnv:
 
     def _set_states(self, states: torch.Tensor) -> None:
         self.states = states
-        self.population = count_values(states, self.game.n_states) / self.n_agents
+        self.population = count_values(self.game.places(states), self.game.n_places) / self.n_agents
 
     def get_obs(self) -> list[np.ndarray]:
-        """One array [2 S + 1] an agent."""
+        """One array [F] an agent."""
         progress = self.t / self.episode_limit
-        return list(observe(self.view, self.states, self.population, progress)[0].numpy())
+        return list(observe(self.view, self.game, self.states, self.population, progress)[0].numpy())
 
     def get_obs_agent(self, agent_id: int) -> np.ndarray:
         """The observation of one agent."""
@@ -84,15 +84,15 @@ class PopulationEnv:
 
     def get_obs_size(self) -> int:
         """Numbers an agent observes."""
-        return observation_size(self.view, self.game.n_states)
+        return observation_size(self.view, self.game)
 
     def get_state(self) -> np.ndarray:
-        """The empirical distribution of the local states, [S]."""
+        """The empirical distribution of the places, which are the local states where those are few, [K]."""
         return self.population[0].numpy()
 
     def get_state_size(self) -> int:
-        """S."""
-        return self.game.n_states
+        """K."""
+        return self.game.n_places
 
     def get_avail_actions(self) -> np.ndarray:
         """Every action is available: ones [N, A]."""

@@ -10,7 +10,7 @@ import torch
 from ..errors import UserError
 from ..functional.checks import NotAPolicyError
 from ..functional.mean_field import Policy, uniform_policy
-from ..games import PopulationGame
+from ..games import PopulationGame, require_numbered
 from ..runners.population_runner import make_game
 from .checkpoint import load
 from .exploitability_report import as_json as report_values
@@ -42,7 +42,8 @@ def symmetry(
         UserError: an unknown game or method, or one that the game does not allow.
     """
     torch.set_num_threads(1)  # tensors are small
-    game = make_game(SimpleNamespace(env_args=env_args, device="cpu", seed=seed))
+    made = make_game(SimpleNamespace(env_args=env_args, device="cpu", seed=seed))
+    game = require_numbered(made, env_args["key"])
     played, name = player(policy, game, env_args["key"])
     found = symmetry_report.measure(
         env_args["key"], game, played, played=name, methods=methods, n_episodes=n_episodes, seed=seed

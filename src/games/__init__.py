@@ -9,9 +9,10 @@ from ..errors import UserError
 from .a_beach import ABeach
 from .a_rps import ARPS
 from .a_sis import ASIS
-from .base import PopulationGame, Step
+from .base import PopulationGame, require_numbered, solvable
 from .check import check_game, require_sound
 from .constants import SymmetryConstants
+from .game import Game, Step
 from .induced import InducedGame, induced_game
 from .joint_kernels import JointKernels, TableKernels
 from .mfglib_environments import ENVIRONMENTS as MFGLIB
@@ -20,14 +21,14 @@ from .mfglib_game import MFGLibGame, make_mfglib
 from .own_game import load_game, make_own
 from .table_game import TableGame
 
-REGISTRY: dict[str, type[PopulationGame]] = {
+REGISTRY: dict[str, type[Game]] = {
     "a_beach": ABeach,
     "a_rps": ARPS,
     "a_sis": ASIS,
 }
 
 
-def make(key: str, **env_args: object) -> PopulationGame:
+def make(key: str, **env_args: object) -> Game:
     """Make a game from its name and its ``env_args``.
 
     Defaults live in the environment's yaml alone, so every argument but device and seed is asked for.
@@ -60,7 +61,7 @@ def make(key: str, **env_args: object) -> PopulationGame:
     return made
 
 
-def find_game(key: str) -> Callable[..., PopulationGame]:
+def find_game(key: str) -> Callable[..., Game]:
     """The class of a game, or what makes one of MFGLib's environments a game.
 
     Raises:
@@ -103,6 +104,7 @@ __all__ = [
     "MFGLIB",
     "REGISTRY",
     "Bounds",
+    "Game",
     "InducedGame",
     "JointKernels",
     "MFGLibGame",
@@ -115,4 +117,6 @@ __all__ = [
     "did_you_mean",
     "induced_game",
     "make",
+    "require_numbered",
+    "solvable",
 ]

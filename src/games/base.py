@@ -1,9 +1,9 @@
 """What a population game is: batched, on one device, nothing per agent in Python."""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -11,28 +11,16 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_field import MeanFieldModel
-from .constants import SymmetryConstants, counting_itself
+from .constants import SymmetryConstants
+from .game import Game, Step, half_and_half, require, require_between
 
 ENTRIES_AT_ONCE = 2**24  # of the tables that one call makes, 128 MiB
-MOST_AGENTS = 10**8  # a single tensor [N] of any dtype then still fits the memory of a machine
-LONGEST_HORIZON = 10**6
-POPULATIONS = ("others", "all")
 
 Table = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(steps, mu [..., S, A], personal) -> a table of every cell, [..., S, A, ...]."""
 
 
-class Step(NamedTuple):
-    """Attributes:
-    next_states: [B, N] int64.
-    rewards: individual rewards in [0, 1], [B, N] float32.
-    """
-
-    next_states: Tensor
-    rewards: Tensor
-
-
-class PopulationGame(ABC):
+class PopulationGame(Game):
     """A finite-horizon game of N agents with few local states (Yardim & He 2025, Def. 1).
 
     B independent episodes of N agents advance together. Agent i differs from the others by its
@@ -76,12 +64,10 @@ class PopulationGame(ABC):
         UserError: sizes out of range, or an unknown ``population``.
     """
 
-    state_names: tuple[str, ...] = ()
-    time_dependent: bool = False
+    n_states: int
+    n_parts = 1
     fixed_transition: bool = False
     local_reward: bool = False
-    reward_factor: float = 1.0
-    reward_offset: float = 0.0
 
     def __init__(
         self,
@@ -97,33 +83,20 @@ class PopulationGame(ABC):
         device: str | torch.device = "cpu",
         seed: int = 0,
     ) -> None:
-        require(n_agents >= 2, "n_agents", n_agents, "a game needs at least 2 agents")
-        require(n_agents <= MOST_AGENTS, "n_agents", n_agents, f"at most {MOST_AGENTS:,} agents are followed")
-        require(horizon >= 1, "horizon", horizon, "an episode needs at least 1 step")
-        require(horizon <= LONGEST_HORIZON, "horizon", horizon, f"at most {LONGEST_HORIZON:,} steps")
-        require(population in POPULATIONS, "population", population, f"choose {' or '.join(POPULATIONS)}")
-        personal = half_and_half(n_agents) if personal is None else personal.float()
-        require(personal.shape == (n_agents,), "n_agents", n_agents, f"u has shape {list(personal.shape)}")
-        self.n_agents = n_agents
+        super().__init__(
+            n_agents=n_agents,
+            n_actions=n_actions,
+            n_places=n_states,
+            horizon=horizon,
+            constants=constants,
+            population=population,
+            personal=personal,
+            device=device,
+            seed=seed,
+        )
         self.n_states = n_states
-        self.n_actions = n_actions
-        self.horizon = horizon
-        self.population = population
-        self.constants = constants if population == "others" else counting_itself(constants, n_agents)
-        self.device = torch.device(device)
+        self.n_features = 2 * n_states + 1
         self.initial_law = as_law(initial_law).to(self.device)
-        self.personal = personal.to(self.device)  # [N]
-        self.generator = torch.Generator(device=self.device)
-        self.reseed(seed)
-
-    def reseed(self, seed: int) -> None:
-        """Start the game's own stream anew, apart from the one that ``torch.manual_seed(seed)`` starts.
-
-        Hosts seed torch's global generator, from which policies draw, with the same number. Were the two
-        streams one, an agent's action would be a function of the draw that put it where it is.
-        """
-        apart = torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(seed))
-        self.generator.manual_seed(int(apart))
 
     def reset(self, batch_size: int) -> Tensor:
         """Draw initial local states from rho0, independently; returns [B, N] int64."""
@@ -144,13 +117,6 @@ class PopulationGame(ABC):
             return self.sample_step(states, actions, others, h)  # type: ignore[call-arg]
         return self.sample_step(states, actions, others)
 
-    def step_at(self, h: int, states: Tensor, actions: Tensor) -> Step:
-        """``step`` for whoever plays a game without knowing whether it looks at the clock.
-
-        A ``step`` of an author's own need not take h where the kernels do not depend on it.
-        """
-        return self.step(states, actions, h) if self.time_dependent else self.step(states, actions)
-
     def state_distribution_met(self, states: Tensor) -> Tensor:
         """nu as an agent in each state meets it: [B, S, S] float32, row s for an agent at s.
 
@@ -164,12 +130,25 @@ class PopulationGame(ABC):
             return others_distribution(counts)
         return (counts / self.n_agents).unsqueeze(-2).expand(*counts.shape, -1)
 
-    def uniforms(self, batch_size: int) -> Tensor:
-        """Uniform draws in [0, 1) for every agent of every episode, [B, N] float32."""
-        return torch.rand(batch_size, self.n_agents, generator=self.generator, device=self.device)
+    def places(self, states: Tensor) -> Tensor:
+        """Agents meet in their local states."""
+        return states
+
+    def parts(self, states: Tensor) -> Tensor:
+        """The local state's number."""
+        return states.unsqueeze(-1).float()
+
+    def features(self, parts: Tensor, population: Tensor, progress: Tensor) -> Tensor:
+        """One-hot local state, distribution of all agents, and h / H: F = 2 S + 1."""
+        shape = (*parts.shape[:-1], self.n_features)
+        features = torch.zeros(shape, device=parts.device)
+        features.scatter_(-1, parts.long(), 1.0)
+        features[..., self.n_states : -1] = population.unsqueeze(-2)
+        features[..., -1] = progress.unsqueeze(-1)
+        return features
 
     @property
-    def has_tables(self) -> bool:
+    def has_tables(self) -> bool:  # type: ignore[override]
         """Whether the game gives its two tables, without which nothing is solved by backward induction."""
         ours = (PopulationGame.transition_table, PopulationGame.reward_table)
         return type(self).transition_table is not ours[0] and type(self).reward_table is not ours[1]
@@ -355,14 +334,20 @@ class PopulationGame(ABC):
         )
 
 
-def half_and_half(n_agents: int) -> Tensor:
-    """Personal parameters: the first half +1, the rest -1; for odd N the last agent has 0. [N] float32."""
-    half = n_agents // 2
-    personal = torch.ones(n_agents)
-    personal[half:] = -1.0
-    if n_agents % 2:
-        personal[-1] = 0.0
-    return personal
+def solvable(game: Game) -> TypeGuard[PopulationGame]:
+    """Whether a game gives its tables, so that its induced game is solved exactly."""
+    return isinstance(game, PopulationGame) and game.has_tables
+
+
+def require_numbered(game: Game, key: str) -> PopulationGame:
+    """Pass a game of few local states on.
+
+    Raises:
+        UserError: its local states are too many to be numbered.
+    """
+    if not isinstance(game, PopulationGame):
+        raise UserError(f"env_args.key={key}: this needs numbered local states, and {key} has too many")
+    return game
 
 
 def as_law(law: Tensor) -> Tensor:
@@ -375,17 +360,6 @@ def as_law(law: Tensor) -> Tensor:
     return exact / exact.sum() if rounded else exact
 
 
-def require(condition: bool, key: str, value: object, remedy: str) -> None:
-    """Raise a UserError that names the key of ``env_args``, its value and the remedy, unless it holds."""
-    if not condition:
-        raise UserError(f"env_args.{key}={value}: {remedy}")
-
-
-def require_between(key: str, value: float, low: float, high: float) -> None:
-    """Raise a UserError unless low <= value <= high (NaN is refused)."""
-    require(low <= value <= high, key, value, f"must lie between {low:g} and {high:g}")
-
-
 def look_up(table: Tensor, index: Tensor) -> Tensor:
     """Gather table[b, index[b, i]]: table [B, K], index [B, N] int64 -> [B, N]."""
     return torch.gather(table, 1, index)
@@ -394,3 +368,19 @@ def look_up(table: Tensor, index: Tensor) -> Tensor:
 def at_personal(weight: float, personal: Tensor, n_trailing: int) -> Tensor:
     """1 + weight * u with ``n_trailing`` axes of size one behind it, to broadcast over cells."""
     return (1.0 + weight * personal).reshape(*personal.shape, *(1,) * n_trailing)
+
+
+__all__ = [
+    "ENTRIES_AT_ONCE",
+    "Game",
+    "PopulationGame",
+    "Step",
+    "as_law",
+    "at_personal",
+    "half_and_half",
+    "look_up",
+    "require",
+    "require_between",
+    "require_numbered",
+    "solvable",
+]

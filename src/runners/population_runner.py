@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.distributions import count_values
-from ..games import PopulationGame, make
+from ..games import Game, make, solvable
 from ..games.observations import observation_size, observe
 from .deviations import FEWEST_EPISODES, MOST_ENTRIES, Gains, scores_of
 from .played_deviations import WHEN, Deviators, draw_deviators, played_scores
@@ -40,19 +40,22 @@ class PopulationRunner:
 
     Nothing loops over agents or episodes, no gradient is recorded, nothing leaves the device but
     logged scalars. The game is made from ``env_args``; the batch's ``state`` is the empirical
-    distribution of the local states [S], ``obs`` the view that ``observation`` names. Training
-    statistics are logged every ``runner_log_interval`` environment steps. Test episodes draw from
-    random streams of their own, so that when and how often one tests changes no training; they are
-    accumulated over ``test_nepisode`` episodes and scored on the last (see ``TestScore``).
+    distribution of the places [K] (the local states, where those are few), ``obs`` the view that
+    ``observation`` names. Training statistics are logged every ``runner_log_interval`` environment
+    steps. Test episodes draw from random streams of their own, so that when and how often one tests
+    changes no training; they are accumulated over ``test_nepisode`` episodes and scored on the last (see
+    ``TestScore``).
 
     Args:
         args: the host's configuration; reads ``env_args``, ``observation``, ``population``,
             ``batch_size_run``, ``test_nepisode``, ``runner_log_interval``, ``common_reward``,
             ``reward_scalarisation``, ``device``, ``seed``, ``t_max``, ``evaluate``, and what tells whether
             agents share a policy, ``agent`` and ``obs_agent_id``. Writes ``args.population_info``:
-            {"game", "n_states", "horizon", "model", "reward_factor"}, which tells mean-field controllers what
-            they play, oracles the induced game (None for a game without tables), and learners whether
-            rewards were scaled into [0, 1] by bounds that play may not come near.
+            {"game", "n_states", "features", "horizon", "model", "reward_factor"}, which tells mean-field
+            controllers what they play, oracles the induced game (None for a game without tables), and
+            learners whether rewards were scaled into [0, 1] by bounds that play may not come near.
+            "n_states" is None where local states are too many to be numbered; "features" are F and
+            ``Game.features``.
         logger: the host's logger.
         episode_batch: the host's EpisodeBatch class, bound when the runner is registered.
         on_close: called with the runner when the host closes it, bound likewise.
@@ -80,12 +83,13 @@ class PopulationRunner:
         self.game = make_game(args)
         require_memory(args, self.game.n_agents, self.game.horizon)
         tell_scale(self.game, logger)
-        self.observation_size = observation_size(args.observation, self.game.n_states)
+        self.observation_size = observation_size(args.observation, self.game)
         args.population_info = {
             "game": args.env_args["key"],
             "n_states": self.game.n_states,
+            "features": (self.game.n_features, self.game.features),
             "horizon": self.game.horizon,
-            "model": self.game.mean_field_model() if self.game.has_tables else None,
+            "model": self.game.mean_field_model() if solvable(self.game) else None,
             "reward_factor": self.game.reward_factor,
         }
         self.t_env = 0
@@ -106,7 +110,7 @@ class PopulationRunner:
     def get_env_info(self) -> dict[str, int]:
         """The five sizes of the host's contract."""
         return {
-            "state_shape": self.game.n_states,
+            "state_shape": self.game.n_places,
             "obs_shape": self.observation_size,
             "n_actions": self.game.n_actions,
             "n_agents": self.game.n_agents,
@@ -196,8 +200,9 @@ class PopulationRunner:
         self.mac.init_hidden(batch_size=self.batch_size)
         states = game.reset(self.batch_size)
         for t in range(game.horizon + 1):
-            population = count_values(states, game.n_states) / game.n_agents  # [B, S]
-            obs = observe(self.args.observation, states, population, t / game.horizon)
+            places = game.places(states)
+            population = count_values(places, game.n_places) / game.n_agents  # [B, K]
+            obs = observe(self.args.observation, game, states, population, t / game.horizon)
             seen = {"state": population, "obs": obs, "avail_actions": avail}
             batch.update(seen, ts=t)
             if score is not None:
@@ -210,7 +215,7 @@ class PopulationRunner:
             if deviators is not None:
                 actions = deviators.replace(t, states, actions)
             if score is not None:
-                score.add_actions(t, states, actions)
+                score.add_actions(t, places, actions)
             states, rewards = game.step_at(t, states, actions)
             returns += rewards
             self._record(batch, t, actions, rewards)
@@ -337,7 +342,7 @@ def set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def tell_scale(game: PopulationGame, logger: Any) -> None:
+def tell_scale(game: Game, logger: Any) -> None:
     """Say once how rewards were brought into [0, 1], so that scores can be read in the game's own units."""
     if game.reward_factor != 1 or game.reward_offset != 0:
         logger.console_logger.info(SCALED, game.reward_factor, game.reward_offset, game.reward_factor)
@@ -358,7 +363,7 @@ def require_memory(args: SimpleNamespace, agents: int, steps: int) -> None:
         )
 
 
-def make_game(args: SimpleNamespace) -> PopulationGame:
+def make_game(args: SimpleNamespace) -> Game:
     """The game that ``env_args`` describe, on ``args.device``, its generator seeded by ``args.seed``."""
     env_args = {k: v for k, v in args.env_args.items() if k not in ("seed", "map_name")}
     if "key" not in env_args:

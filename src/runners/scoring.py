@@ -10,7 +10,7 @@ from ..functional.checks import NotAPolicyError
 from ..functional.distributions import count_values
 from ..functional.exploitability import mean_field_exploitability
 from ..functional.mean_field import tabular_policy, uniform_policy
-from ..games import PopulationGame
+from ..games import Game, solvable
 from .deviations import MOST_ENTRIES, DeviationScore
 
 
@@ -28,16 +28,16 @@ class TestScore:
 
     __test__ = False  # not a test case, whatever pytest makes of its name
 
-    def __init__(self, game: PopulationGame, *, individual: bool = False, n_episodes: int = 1) -> None:
+    def __init__(self, game: Game, *, individual: bool = False, n_episodes: int = 1) -> None:
         self.game = game
-        shape = (game.horizon, game.n_states, game.n_actions)
+        shape = (game.horizon, game.n_places, game.n_actions)
         self.action_counts = torch.zeros(shape, dtype=torch.float64, device=game.device)
         self.deviations: DeviationScore | None = None
-        if game.has_tables:
+        if solvable(game):
             deviations = DeviationScore(game, individual=individual, n_episodes=n_episodes)
             self.deviations = deviations if deviations.entries(n_episodes) <= MOST_ENTRIES else None
         self.populations = torch.zeros(
-            game.horizon + 1, game.n_states, dtype=torch.float64, device=game.device
+            game.horizon + 1, game.n_places, dtype=torch.float64, device=game.device
         )
         self.episode_returns: list[Tensor] = []
 
@@ -45,8 +45,8 @@ class TestScore:
         """Add nu_t [B, S] of B episodes."""
         self.populations[t] += population.sum(0)
 
-    def add_actions(self, t: int, states: Tensor, actions: Tensor) -> None:
-        """Add what all agents did at step t: [B, N] int64 each.
+    def add_actions(self, t: int, places: Tensor, actions: Tensor) -> None:
+        """Add what all agents did at step t, and where: [B, N] int64 each.
 
         Raises:
             UserError: an action that the game does not have.
@@ -58,11 +58,11 @@ class TestScore:
                 f"the game has actions 0 to {self.game.n_actions - 1}"
             )
         if self.deviations is not None:
-            counts = self.deviations.add_actions(t, states, actions)  # [B, S, A]
+            counts = self.deviations.add_actions(t, places, actions)  # [B, S, A]
         else:
-            n_cells = self.game.n_states * self.game.n_actions
-            counts = count_values(states * self.game.n_actions + actions, n_cells)
-            counts = counts.reshape(-1, self.game.n_states, self.game.n_actions)
+            n_cells = self.game.n_places * self.game.n_actions
+            counts = count_values(places * self.game.n_actions + actions, n_cells)
+            counts = counts.reshape(-1, self.game.n_places, self.game.n_actions)
         self.action_counts[t] += counts.sum(0)
 
     def add_returns(self, returns: Tensor) -> None:
@@ -76,7 +76,7 @@ class TestScore:
         return torch.cat(self.episode_returns)
 
     def population(self) -> Tensor:
-        """Mean empirical distribution of the local states, nu [H + 1, S]."""
+        """Mean empirical distribution of the places, nu [H + 1, K]."""
         return self.populations / self.populations.sum(-1, keepdim=True)
 
     def average_policy(self) -> Tensor:
@@ -100,7 +100,7 @@ class TestScore:
         Raises:
             UserError: a policy told is none (NaN, negative, or not summing to 1).
         """
-        if not self.game.has_tables:
+        if not solvable(self.game):
             return {}
         model = self.game.mean_field_model()
         policies = {"": tabular_policy(self.average_policy())}
@@ -117,9 +117,9 @@ class TestScore:
             ) from error
 
 
-def uniform_exploitability(game: PopulationGame) -> float | None:
+def uniform_exploitability(game: Game) -> float | None:
     """Mean-field exploitability of the policy that plays every action alike, the yardstick of a game."""
-    if not game.has_tables:
+    if not solvable(game):
         return None
     policy = uniform_policy(game.n_states, game.n_actions)
     return mean_field_exploitability(game.mean_field_model(), policy).item()

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from ..games import PopulationGame
+from ..games import Game
 
 
 @contextmanager
-def isolated_randomness(game: PopulationGame, key: tuple[int, ...]) -> Iterator[None]:
+def isolated_randomness(game: Game, key: tuple[int, ...]) -> Iterator[None]:
     """Within the block, torch's global generators and the game's are seeded by ``key``; then restored.
 
     Args:

@@ -198,15 +198,16 @@ def test_unknown_names_are_refused(make_game):
         games.make("a_sis")
 
 
-def test_observations_by_hand():
+def test_observations_by_hand(make_game):
     states = torch.tensor([[0, 2, 2], [1, 1, 1]])
     population = torch.tensor([[1 / 3, 0, 2 / 3], [0, 1.0, 0]])
-    index = observe("index", states, population, 0.25)
-    assert index.shape == (2, 3, observation_size("index", 3))
+    game = make_game("a_rps", n_agents=3)
+    index = observe("index", game, states, population, 0.25)
+    assert index.shape == (2, 3, observation_size("index", game))
     assert index[..., 0].tolist() == [[0.0, 2.0, 2.0], [1.0, 1.0, 1.0]]
-    features = observe("features", states, population, 0.25)
-    assert features.shape == (2, 3, observation_size("features", 3))
+    features = observe("features", game, states, population, 0.25)
+    assert features.shape == (2, 3, observation_size("features", game))
     assert features[0, 1].tolist() == pytest.approx([0, 0, 1, 1 / 3, 0, 2 / 3, 0.25])
     assert features[1, 0].tolist() == [0, 1, 0, 0, 1, 0, 0.25]
     with pytest.raises(UserError, match=r"observation=pixels: .*index, features"):
-        observation_size("pixels", 3)
+        observation_size("pixels", game)
