@@ -41,8 +41,10 @@ class Game(ABC):
         n_parts, n_features: P and F, numbers that ``parts`` and ``features`` give of one agent.
         has_tables: whether the game gives its kernels for every cell, so that it can be solved exactly.
         time_dependent: whether the kernels depend on the step h = 0 .. H - 1.
-        map_shape: rows and columns of a map whose tiles, row by row, are the places; None if they form none.
+        map_shape: rows and columns of the map that ``on_map`` draws places on; None if they form none.
+        map_regions: region of every tile of it, by its number; pictures outline them. Empty for none.
         state_names: what to call the places in pictures; empty where their number says it.
+        action_names: what to call the actions in pictures; likewise.
         reward_factor, reward_offset: the rewards are factor times those of the game as it was published,
             plus the offset.
         personal: u [N] float32.
@@ -70,7 +72,9 @@ class Game(ABC):
     has_tables: bool = False
     time_dependent: bool = False
     map_shape: tuple[int, int] | None = None
+    map_regions: tuple[tuple[int, ...], ...] = ()
     state_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
     reward_factor: float = 1.0
     reward_offset: float = 0.0
 
@@ -168,7 +172,15 @@ class Game(ABC):
         """
         if self.map_shape is None:
             raise UserError(f"{type(self).__name__} has no map: where its agents are is in population.png")
-        return population.unflatten(-1, self.map_shape)
+        return population.unflatten(-1, self.map_shape)  # places are the tiles, row by row
+
+    def tallies(self, states: Tensor, actions: Tensor, next_states: Tensor) -> dict[str, Tensor]:
+        """Which agents of a step pictures count over time, besides where they are: name -> [B, N] bool.
+
+        Args:
+            states, actions, next_states: of one step, [B, N] int64 each.
+        """
+        return {}
 
 
 def half_and_half(n_agents: int) -> Tensor:
