@@ -58,6 +58,7 @@ class ABeach(PopulationGame):
             require_between(key, weight, 0.0, 1.0)
         total = c1 + c2 + c3 * (1 + eps_beta)
         require(total <= 1 + 1e-9, "c3", c3, f"c1 + c2 + c3 (1 + eps_beta) = {total:g} must not exceed 1")
+        self.map_shape = (1, n_sites)
         self.bar, self.c1, self.c2, self.c3 = bar, c1, c2, c3
         self.noise, self.eps, self.eps_beta = noise, eps, eps_beta
         constants = SymmetryConstants(

@@ -32,6 +32,7 @@ class Known(NamedTuple):
     Attributes:
         slopes: of the environment.
         fixed_transition, time_dependent, local_reward: as those of a game.
+        strip: whether states of one axis lie side by side, as on a map of one row.
         highest: reward above which none lies, although it is not at a corner of the simplex.
         law, reward: for a batch, where ``torch.vmap`` cannot follow the kernel, or not exactly.
         positive, not_negative: knobs for which alone the derivations here hold.
@@ -41,6 +42,7 @@ class Known(NamedTuple):
     fixed_transition: bool = False
     time_dependent: bool = False
     local_reward: bool = False
+    strip: bool = False
     highest: Callable[[Any], float] | None = None
     law: Callable[[Any], Kernel] | None = None
     reward: Callable[[Any], Kernel] | None = None
@@ -152,7 +154,7 @@ CROWD = Known(
     _still(_crowd_slope, monotone=True), fixed_transition=True, local_reward=True, positive=("log_eps",)
 )
 ENVIRONMENTS: dict[str, Known] = {
-    "beach_bar": CROWD,
+    "beach_bar": CROWD._replace(strip=True),
     "building_evacuation": CROWD._replace(not_negative=("eta",)),
     "conservative_treasure_hunting": Known(_treasure_slopes, time_dependent=True, not_negative=("c",)),
     "crowd_motion": CROWD._replace(time_dependent=True),
@@ -163,6 +165,7 @@ ENVIRONMENTS: dict[str, Known] = {
     "linear_quadratic": Known(
         lambda environment: Slopes(math.inf, math.inf, False),
         time_dependent=True,
+        strip=True,
         highest=linear_quadratic_highest,
         law=lambda environment: linear_quadratic_law(environment.transition_fn),
         positive=("delta",),

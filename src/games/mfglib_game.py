@@ -62,6 +62,8 @@ class MFGLibGame(TableGame):
         self.local_reward = known is not None and known.local_reward
         self.reward_factor = 1 / (bounds.high - bounds.low) if bounds.high > bounds.low else 1.0
         self.reward_offset = -bounds.low * self.reward_factor
+        self._axes = tuple(environment.S)
+        self._lay_out_map(strip=known is not None and known.strip)
         start = environment.mu0.flatten().double()
         super().__init__(
             n_agents=n_agents,
@@ -93,6 +95,21 @@ class MFGLibGame(TableGame):
         rewards = self._evaluate(self._reward_kernel, mu, torch.as_tensor(steps), n_out=1)
         rewards = rewards.reshape(*rewards.shape[:-1], self.n_states, self.n_actions)
         return (self.reward_factor * (rewards - self.bounds.low)).to(mu.dtype).to(mu.device)
+
+    def _lay_out_map(self, *, strip: bool) -> None:
+        """A map of the states where they have two or three axes, or one that is a ``strip``."""
+        if not (strip or len(self._axes) in (2, 3)):
+            return
+        floors, rows, columns = (1, 1, *self._axes)[-3:]
+        self.map_shape = (rows, floors * columns)
+        if floors > 1:
+            self.map_regions = (tuple(column // columns for column in range(floors * columns)),) * rows
+
+    def on_map(self, population: Tensor) -> Tensor:
+        """A grid of two axes is the map; of three, floors, rows and columns, the floors lie side by side."""
+        if len(self._axes) != 3 or self.map_shape is None:
+            return super().on_map(population)
+        return population.unflatten(-1, self._axes).movedim(-3, -2).flatten(-2)
 
     def _laws(self, mu: Tensor, steps: Tensor) -> Tensor:
         """P [..., S, A, S] float64."""
