@@ -66,22 +66,37 @@ def mirror_descent_target(log_policy: Tensor, q_values: Tensor, *, xi: float, ta
     return torch.log_softmax((1 - tau * xi) * log_policy + xi * q_values, dim=-1)
 
 
-def mix_with_uniform(log_policy: Tensor, weight: float) -> Tensor:
-    """log[(1 - w) pi + w Uniform] of log pi [..., A], w in [0, 1] (Yardim & He 2025, Alg. 2, last line)."""
+def mix_with_uniform(log_policy: Tensor, weight: float, *, available: Tensor | None = None) -> Tensor:
+    """log[(1 - w) pi + w Uniform] of log pi [..., A], w in [0, 1] (Yardim & He 2025, Alg. 2, last line).
+
+    With ``available`` [..., A] bool the uniform policy is that over the available actions, the others having
+    probability zero (log-probability -inf) before and after.
+    """
     if weight == 0:
         return log_policy
-    uniform = torch.full_like(log_policy, math.log(weight / log_policy.shape[-1]))
+    if available is None:
+        uniform = torch.full_like(log_policy, math.log(weight / log_policy.shape[-1]))
+    else:
+        share = weight / available.sum(-1, keepdim=True).to(log_policy.dtype)
+        uniform = torch.where(available, share.log(), -torch.inf)
     if weight == 1:
         return uniform
     return torch.logaddexp(log_policy + math.log1p(-weight), uniform)
 
 
 def mirror_descent_step(
-    log_policy: Tensor, q_values: Tensor, *, xi: float, tau: float, mixing: float
+    log_policy: Tensor,
+    q_values: Tensor,
+    *,
+    xi: float,
+    tau: float,
+    mixing: float,
+    available: Tensor | None = None,
 ) -> Tensor:
     """One step of policy mirror descent: the closed form, then the mixture with the uniform policy.
 
     pi_{t+1} = (1 - w_t) pi^_{t+1} + w_t Uniform (Yardim & He 2025, Alg. 2). Shapes and units as in
-    ``mirror_descent_target``; ``mixing`` is w_t in [0, 1].
+    ``mirror_descent_target``; ``mixing`` is w_t in [0, 1], ``available`` as in ``mix_with_uniform``.
     """
-    return mix_with_uniform(mirror_descent_target(log_policy, q_values, xi=xi, tau=tau), mixing)
+    target = mirror_descent_target(log_policy, q_values, xi=xi, tau=tau)
+    return mix_with_uniform(target, mixing, available=available)

@@ -146,3 +146,17 @@ def test_the_spread_of_q_is_that_of_visited_cells_where_agents_are():
 def test_the_scale_free_step_size():
     assert scale_free_step_size(16.0, 2.0) == 0.5
     assert scale_free_step_size(0.0, 2.0) == 0.0
+
+
+def test_unavailable_actions_stay_impossible():
+    available = torch.tensor([[True, True, False], [True, False, False], [True, True, True]])
+    log_policy = torch.log_softmax(torch.where(available, 0.0, -torch.inf), -1)
+    q = torch.tensor([[1.0, 0.0, 9.0], [0.0, 5.0, 5.0], [1.0, 0.0, -1.0]])
+    for mixing in (0.0, 0.3, 1.0):
+        new = mirror_descent_step(log_policy, q, xi=2.0, tau=0.1, mixing=mixing, available=available).exp()
+        assert (new[~available] == 0).all()
+        assert new.sum(-1).tolist() == pytest.approx([1.0] * 3)
+        everywhere = mirror_descent_step(log_policy[2], q[2], xi=2.0, tau=0.1, mixing=mixing).exp()
+        assert torch.allclose(new[2], everywhere)  # all available: the plain step
+        kept = torch.tensor([2.0, 0.0]).softmax(-1)  # the step on the two that are there
+        assert torch.allclose(new[0, :2], (1 - mixing) * kept + mixing / 2)
