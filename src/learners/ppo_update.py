@@ -168,7 +168,10 @@ class PPOUpdate:
 
 
 def minibatches(counts: Tensor, n_parts: int) -> Iterator[Tensor]:
-    """Rows with an entry that counts, [R, J] bool, in random order: up to ``n_parts`` sets of them, [r]."""
+    """Rows with an entry that counts, [R, J] bool, in random order: ``n_parts`` sets of nearly equal size, [r].
+
+    No set is empty, unless nothing counts: that is one set of no row.
+    """
     rows = counts.any(1).nonzero().squeeze(1)
     order = torch.randperm(len(rows), device=rows.device)
-    return iter(rows[order].chunk(n_parts))
+    return iter(rows[order].tensor_split(max(1, min(n_parts, len(rows)))))
