@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..functional.mean_field import Policy
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanFieldAgent, MeanFieldNetworkAgent
+from ..modules.agents.choose import chosen_agent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
 from .checks import require_playable, require_same
@@ -67,12 +68,13 @@ class MeanFieldMAC(PopulationMAC):
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
         super().__init__(args)
         policies = {name: kind for name, kind in AGENTS.items() if issubclass(kind, MeanFieldAgent)}
-        if args.agent not in policies:
+        self.agent_name = chosen_agent(args)
+        if self.agent_name not in policies:
             raise UserError(f"agent={args.agent}: a mean-field controller takes {' or '.join(policies)}")
         if args.output_policy not in OUTPUT_POLICIES:
             raise UserError(f"output_policy={args.output_policy}: choose one of {', '.join(OUTPUT_POLICIES)}")
         self.output_policy: str = args.output_policy
-        kind = policies[args.agent]
+        kind = policies[self.agent_name]
         self.agent: MeanFieldAgent = kind(self._input_size(kind.tabular), args)
         self.population_dependent = self.agent.population_dependent
         self.action_selector = InverseCDFSampler()
@@ -205,7 +207,7 @@ class MeanFieldMAC(PopulationMAC):
             "n_states": self.n_states,
             "n_actions": self.n_actions,
             "horizon": self.horizon,
-            "agent": self.args.agent,
+            "agent": self.agent_name,
             "output_policy": self.output_policy,
         }
         if not self.agent.tabular:
