@@ -36,6 +36,7 @@ VERBS_HELP = """verbs:
                         how unequal the agents of a game are, and what that promises
   exploitability CHECKPOINT
                         how far what was learnt is from an equilibrium
+  render CHECKPOINT     where on a game's map the agents are, step by step: a picture and an animation
   list algs|envs        the algorithms, or the environments
   config ALG ENV [with key=value ...]
                         the merged configuration with its comments
@@ -244,14 +245,7 @@ def _exploitability(words: Sequence[str]) -> int:
     add("settings", nargs="*", default=[], metavar="with key=value", help="changes of that game")
     options = parser.parse_intermixed_args(words)
     _require_seed(options.seed)
-    settings = _settings(options.settings)
-    if settings and not options.env_config:
-        raise UserError(f"with {' '.join(settings)}: name the game that they change, --env-config=ENV")
-    env_args = None
-    if options.env_config:
-        from .host.utils.config import load_environment
-
-        env_args = load_environment(options.env_config, settings, CONFIG_ROOTS)["env_args"]
+    env_args = _game_named(options.env_config, _settings(options.settings))
     from .evaluation import theory_verbs
 
     return theory_verbs.exploitability(
@@ -264,12 +258,44 @@ def _exploitability(words: Sequence[str]) -> int:
     )
 
 
+def _render(words: Sequence[str]) -> int:
+    parser = _Parser(
+        prog="mf-pmd render",
+        description="The agents' density over the game's map by time, beside that of the uniform policy.",
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="models/TOKEN, models/TOKEN/T_ENV or a results folder")
+    add("--env-config", metavar="ENV", help="play in this game; default: the one it was trained in")
+    add("--policy", metavar="NAME", help="last, average or tail; default: the run's output_policy")
+    add("--episodes", type=int, default=8, metavar="E", help="played, and averaged; default %(default)s")
+    add("--steps", metavar="H,H", help="that the picture shows; default: six, the first closer together")
+    add("--seed", type=int, default=0, metavar="K", help="of all draws; default %(default)s")
+    add("--out", metavar="DIR", help="of density.png and density.gif; default: the checkpoint's folder")
+    add("settings", nargs="*", default=[], metavar="with key=value", help="changes of that game")
+    options = parser.parse_intermixed_args(words)
+    _require_seed(options.seed)
+    steps = _whole_numbers("--steps", options.steps)
+    env_args = _game_named(options.env_config, _settings(options.settings))
+    from .evaluation import render
+
+    return render.render(
+        options.checkpoint,
+        env_args,
+        policy=options.policy,
+        n_episodes=options.episodes,
+        seed=options.seed,
+        steps=steps,
+        out=Path(options.out) if options.out else None,
+    )
+
+
 VERBS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": _train,
     "compare": _compare,
     "plot": _plot,
     "symmetry": _symmetry,
     "exploitability": _exploitability,
+    "render": _render,
     "list": _list,
     "config": _config,
     "attach": _attach,
@@ -313,6 +339,35 @@ def _environment(name: str) -> dict[str, Any]:
     from .host.utils.config import load_environment
 
     return load_environment(name, [], CONFIG_ROOTS)
+
+
+def _game_named(name: str | None, settings: list[str]) -> dict[str, Any] | None:
+    """The ``env_args`` of the game that ``--env-config`` names, with its changes; None if it names none.
+
+    Raises:
+        UserError: changes of no game, or settings that the game has not.
+    """
+    if settings and not name:
+        raise UserError(f"with {' '.join(settings)}: name the game that they change, --env-config=ENV")
+    if not name:
+        return None
+    from .host.utils.config import load_environment
+
+    return load_environment(name, settings, CONFIG_ROOTS)["env_args"]
+
+
+def _whole_numbers(option: str, listed: str | None) -> list[int] | None:
+    """The numbers of a comma-separated list; None if it was not given.
+
+    Raises:
+        UserError: something else is listed.
+    """
+    if listed is None:
+        return None
+    try:
+        return [int(number) for number in listed.split(",")]
+    except ValueError as error:
+        raise UserError(f"{option}={listed}: whole numbers apart by commas are needed") from error
 
 
 def _require_seed(seed: int) -> None:
