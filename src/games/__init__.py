@@ -9,6 +9,7 @@ from ..errors import UserError
 from .a_beach import ABeach
 from .a_rps import ARPS
 from .a_sis import ASIS
+from .a_taxi import ATaxi
 from .base import PopulationGame, require_numbered, solvable
 from .check import check_game, require_sound
 from .constants import SymmetryConstants
@@ -20,11 +21,14 @@ from .mfglib_environments import Bounds
 from .mfglib_game import MFGLibGame, make_mfglib
 from .own_game import load_game, make_own
 from .table_game import TableGame
+from .taxi_lite import TaxiLite
 
 REGISTRY: dict[str, type[Game]] = {
     "a_beach": ABeach,
     "a_rps": ARPS,
     "a_sis": ASIS,
+    "a_taxi": ATaxi,
+    "taxi_lite": TaxiLite,
 }
 
 

@@ -42,6 +42,9 @@ class PopulationGame(Game):
         local_reward: whether R(s, a, mu) depends on mu through nu(s) alone, the share in the agent's own
             state, and the table reads it off any measure; one table then serves agents in all cells.
             Declared, and checked likewise.
+        local_transition: the same of P(s, a, mu).
+        sites: where states are, [S] int64, if the kernels of local ones read the share on the agent's own
+            site, and not that in its own state alone; None for that.
         reward_factor, reward_offset: the rewards are factor times those of the game as it was published,
             plus the offset.
         personal: u [N] float32.
@@ -68,6 +71,8 @@ class PopulationGame(Game):
     n_parts = 1
     fixed_transition: bool = False
     local_reward: bool = False
+    local_transition: bool = False
+    sites: Tensor | None = None
 
     def __init__(
         self,
@@ -240,6 +245,8 @@ class PopulationGame(Game):
         if self.population == "others":
             law = self.transition_at(steps, others, personal)
             return law.expand(*batch, self.n_states, self.n_actions, self.n_states), reward
+        if self.local_transition:
+            return self._local_law(self._own_counted_in(others), personal, steps), reward
         law = others.new_empty(*batch, self.n_states, self.n_actions, self.n_states)
         for s, a, mu in self._counting_itself(others):
             law[..., s, a, :] = self.transition_at(steps, mu, personal)[..., s, a, :]
@@ -256,6 +263,8 @@ class PopulationGame(Game):
             [..., C, S]; batch dimensions as in ``tables_met``. Rows of cells that nobody holds are
             meaningless.
         """
+        if self.local_transition and self.population == "others":
+            return self._local_law(self._own_left_out(counts), personal, steps).flatten(-3, -2)
         if not self.fixed_transition:
             return self._own_rows(self.transition_at, counts, personal, steps, tail=(self.n_states,))
         batch = torch.broadcast_shapes(counts.shape[:-1], personal.shape, steps.shape)
@@ -265,9 +274,7 @@ class PopulationGame(Game):
         """R for an agent in each cell at what it meets there, [..., C]; arguments as ``own_laws``."""
         if not self.local_reward or self.population == "all":
             return self._own_rows(self.reward_at, counts, personal, steps, tail=())
-        held = counts.unflatten(-1, (self.n_states, self.n_actions)).sum(-1, keepdim=True)  # [..., S, 1]
-        others = ((held - 1) / (self.n_agents - 1)).clamp(min=0.0)  # nu(s) as met at s, for all s at once
-        return self._local_reward(others, personal, steps).flatten(-2)
+        return self._local_reward(self._own_left_out(counts), personal, steps).flatten(-2)
 
     def _reward_met(self, others: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
         """The reward table of ``tables_met``, [..., S, A]."""
@@ -276,8 +283,7 @@ class PopulationGame(Game):
             reward = self.reward_at(steps, others, personal)
             return reward.expand(*batch, self.n_states, self.n_actions)
         if self.local_reward:
-            share = others.sum(-1, keepdim=True) * (self.n_agents - 1) / self.n_agents
-            return self._local_reward(share + 1 / self.n_agents, personal, steps)
+            return self._local_reward(self._own_counted_in(others), personal, steps)
         reward = others.new_empty(*batch, self.n_states, self.n_actions)
         for s, a, mu in self._counting_itself(others):
             reward[..., s, a] = self.reward_at(steps, mu, personal)[..., s, a]
@@ -291,11 +297,43 @@ class PopulationGame(Game):
                 mu[..., s, a] += 1 / self.n_agents
                 yield s, a, mu
 
+    def _own_left_out(self, counts: Tensor) -> Tensor:
+        """What an agent in each state meets on its own site, itself left out: [..., C] -> [..., S]."""
+        held = self._on_own_site(counts.unflatten(-1, (self.n_states, self.n_actions)).sum(-1))
+        return ((held - 1) / (self.n_agents - 1)).clamp(min=0.0)
+
+    def _own_counted_in(self, others: Tensor) -> Tensor:
+        """The same of an agent that counts itself in: others [..., S, A] -> [..., S]."""
+        share = self._on_own_site(others.sum(-1)) * ((self.n_agents - 1) / self.n_agents)
+        return share + 1 / self.n_agents
+
+    def _on_own_site(self, masses: Tensor) -> Tensor:
+        """Mass of the site of every state: [..., S] -> [..., S]."""
+        if self.sites is None:
+            return masses
+        total = masses.new_zeros(*masses.shape[:-1], int(self.sites.max()) + 1)
+        return total.index_add(-1, self.sites, masses)[..., self.sites]
+
+    def _local_law(self, shares: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
+        """P(s' | s, a) where the share on the site of s is shares[..., s]: [..., S, A, S]."""
+        batch = torch.broadcast_shapes(shares.shape[:-1], personal.shape, steps.shape)
+        law = self.transition_at(steps, self._measure(shares), personal)
+        return law.expand(*batch, self.n_states, self.n_actions, self.n_states)
+
     def _local_reward(self, shares: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
-        """R(s, a) where the share of state s is shares[..., s, 1], which need not sum to 1: [..., S, A]."""
-        batch = torch.broadcast_shapes(shares.shape[:-2], personal.shape, steps.shape)
-        measure = (shares / self.n_actions).expand(*shares.shape[:-1], self.n_actions)
-        return self.reward_at(steps, measure, personal).expand(*batch, self.n_states, self.n_actions)
+        """R(s, a) likewise, [..., S, A]."""
+        batch = torch.broadcast_shapes(shares.shape[:-1], personal.shape, steps.shape)
+        reward = self.reward_at(steps, self._measure(shares), personal)
+        return reward.expand(*batch, self.n_states, self.n_actions)
+
+    def _measure(self, shares: Tensor) -> Tensor:
+        """A measure with the share on each site that its states are given, which need not sum to 1.
+
+        [..., S], alike for the states of a site -> [..., S, A].
+        """
+        if self.sites is not None:
+            shares = shares / torch.bincount(self.sites)[self.sites]
+        return (shares / self.n_actions).unsqueeze(-1).expand(*shares.shape, self.n_actions)
 
     def _fixed_law(self, n_axes: int, personal: Tensor, steps: Tensor) -> Tensor:
         """P of a ``fixed_transition``, [..., S, A, S] with n_axes batch axes: those of u and of h, else 1."""

@@ -47,6 +47,8 @@ class Game(ABC):
         action_names: what to call the actions in pictures; likewise.
         reward_factor, reward_offset: the rewards are factor times those of the game as it was published,
             plus the offset.
+        random_rewards: whether a reward is drawn given states and actions (a fare on arrival, say); its
+            mean is then what R(s, a, mu, u) stands for.
         personal: u [N] float32.
         constants: closed-form alpha, beta and Lipschitz constants for the ``population`` asked for, or None.
 
@@ -77,6 +79,7 @@ class Game(ABC):
     action_names: tuple[str, ...] = ()
     reward_factor: float = 1.0
     reward_offset: float = 0.0
+    random_rewards: bool = False
 
     def __init__(
         self,

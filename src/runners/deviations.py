@@ -141,12 +141,13 @@ class DeviationScore:
         """How many entries of tables a score of so many episodes computes; above MOST_ENTRIES it is skipped.
 
         With ``population="all"`` the tables of a flow are those of S A populations, and the control
-        variate's are without; what is declared ``fixed_transition`` or ``local_reward`` needs one.
+        variate's are without; what is declared ``fixed_transition`` or local needs one.
         """
         game, view, n_cells = self.game, self.played.view, self.played.n_cells
         counted, left_out = (n_cells, 1) if game.population == "all" else (1, n_cells)
         rewards = n_cells * (1 if game.local_reward else counted)
-        laws = n_cells * game.n_states * (1 if game.fixed_transition else counted + left_out)
+        tables = 1 if game.fixed_transition else 2 if game.local_transition else counted + left_out
+        laws = n_cells * game.n_states * tables
         units = len(self.played.personal) if view.few_types else game.n_agents
         if view.each_alone and view.own_flows:
             units = game.n_agents
