@@ -27,6 +27,7 @@ def test_there_are_a_table_game_and_a_function_game():
     assert NAMES == ["crowded_library", "shared_cars"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs(name, tmp_path):
     path = os.pathsep.join([str(Path(cli.__file__).parents[1]), *filter(None, sys.path)])
