@@ -18,8 +18,21 @@ from ..modules.agents import MeanFieldNetworkAgent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
 from ..modules.running_history import RunningHistory
+from .observation_policy import OBSERVATION, ObservationPolicy, read_observation_policies
 
-LOADABLE = ("mf_pmd", "mf_pmd_tabular", "ipmd", "mf_ac", "omd", "fictitious_play", "munchausen_omd")
+LOADABLE = (
+    "mf_pmd",
+    "mf_pmd_tabular",
+    "mf_ppo",
+    "mf_ppo_oh",
+    "mf_ppo_id",
+    "mf_ppo_ind",
+    "ipmd",
+    "mf_ac",
+    "omd",
+    "fictitious_play",
+    "munchausen_omd",
+)
 NETWORK_FILE = "agent.th"  # what a checkpoint of any other algorithm holds
 
 
@@ -42,6 +55,11 @@ class LearntPolicy:
     n_actions: int
     ensemble: "Ensemble | None" = None
     private_tables: Tensor | None = None
+
+    @property
+    def shares_policy(self) -> bool:
+        """Whether all agents act by one policy."""
+        return self.private_tables is None
 
     def __call__(self, h: int, nu: Tensor) -> Tensor:
         if self.table is not None:
@@ -73,6 +91,9 @@ class Ensemble:
         return self.agent.mean_policy(self.parameters, population, h, **sizes)[0]
 
 
+AnyPolicy = LearntPolicy | ObservationPolicy
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What ``load`` returns.
@@ -81,13 +102,13 @@ class Checkpoint:
         path: the folder that was read.
         game: name of the game it was trained on.
         policy: the policy that the run returns, its ``output_policy``.
-        policies: ``last``, ``average`` and ``tail``.
+        policies: ``last``, ``average`` and ``tail``; of observations, those that were kept.
     """
 
     path: Path
     game: str
-    policy: LearntPolicy
-    policies: Mapping[str, LearntPolicy]
+    policy: AnyPolicy
+    policies: Mapping[str, AnyPolicy]
 
 
 def load(path: str | Path) -> Checkpoint:
@@ -116,9 +137,9 @@ def load(path: str | Path) -> Checkpoint:
         )
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
-        policies = {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
+        policies = read_policies(folder, saved)
         return Checkpoint(folder, saved["meta"]["game"], policies[saved["meta"]["output_policy"]], policies)
-    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError) as error:
+    except (OSError, EOFError, RuntimeError, UnpicklingError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"path={path}: {file} is damaged; take another checkpoint") from error
 
 
@@ -129,6 +150,13 @@ def newest(path: Path) -> Path:
         path = Path(json.loads(info.read_text(encoding="utf-8")).get("models_dir", path))
     numbered = [child for child in path.iterdir() if child.name.isdigit()] if path.is_dir() else []
     return max(numbered, key=lambda child: int(child.name)) if numbered else path
+
+
+def read_policies(folder: Path, saved: dict[str, Any]) -> Mapping[str, AnyPolicy]:
+    """The policies of a checkpoint, out of the contents of its policy.th."""
+    if saved["meta"].get("kind") == OBSERVATION:
+        return read_observation_policies(folder, saved)
+    return {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
 
 
 def read_policy(name: str, saved: dict[str, Any]) -> LearntPolicy:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.exploitability import mean_field_exploitability
-from ..functional.mean_field import Policy, uniform_policy
+from ..functional.mean_field import uniform_policy
 from ..games import PopulationGame
 from ..runners.deviations import FEWEST_EPISODES, DeviationScore, Gains, scores_of
 from ..runners.played_deviations import Deviators, draw_deviators, played_scores
 from ..runners.seeding import isolated_randomness
-from .checkpoint import LearntPolicy
-from .playing import Choose, play, private, shared
+from .checkpoint import AnyPolicy
+from .playing import Choose, act_by, mean_field_policy, play
 
 AGENT_STEPS_AT_ONCE = 2**21  # agents of all episodes that are played side by side
 
@@ -23,7 +23,7 @@ class Judgement(NamedTuple):
     """Exploitabilities of one policy in one game, in reward units summed over the horizon.
 
     Attributes:
-        mean_field: E(pi) in the induced game (Yardim & He 2025, Def. 5), exact; of agents with tables of
+        mean_field: E(pi) in the induced game (Yardim & He 2025, Def. 5), exact; of agents with policies of
             their own, that of their mean policy.
         uniform: the same of the uniform policy, the yardstick of the game.
         n_player: ``exploitability_mean`` and ``_max``, each with ``_lower``, ``_upper``, ``_played`` and
@@ -39,7 +39,7 @@ class Judgement(NamedTuple):
     n_episodes: int
 
 
-def judge(game: PopulationGame, policy: LearntPolicy, *, n_episodes: int, seed: int) -> Judgement:
+def judge(game: PopulationGame, policy: AnyPolicy, *, n_episodes: int, seed: int) -> Judgement:
     """Score a policy in the mean field, exactly, and among N players, by frozen flows and played deviations.
 
     Args:
@@ -51,14 +51,14 @@ def judge(game: PopulationGame, policy: LearntPolicy, *, n_episodes: int, seed: 
     Raises:
         UserError: a game without tables, sizes that differ, or too few episodes.
     """
-    require_same_sizes(game, policy)
+    in_the_mean_field = mean_field_policy(policy, game)
     if n_episodes < FEWEST_EPISODES:
         raise UserError(f"--episodes={n_episodes}: at least {FEWEST_EPISODES} are needed")
     model = game.mean_field_model()
     uniform = mean_field_exploitability(model, uniform_policy(game.n_states, game.n_actions)).item()
     judge_n = _NPlayers(game, policy, n_episodes=n_episodes, seed=seed)
     return Judgement(
-        mean_field=mean_field_exploitability(model, on_device(policy, game)).item(),
+        mean_field=mean_field_exploitability(model, in_the_mean_field).item(),
         uniform=uniform,
         n_player=judge_n.scores(),
         returns=judge_n.mean_return,
@@ -66,38 +66,13 @@ def judge(game: PopulationGame, policy: LearntPolicy, *, n_episodes: int, seed: 
     )
 
 
-def require_same_sizes(game: PopulationGame, policy: LearntPolicy) -> None:
-    """Refuse a policy that is not of this game.
-
-    Raises:
-        UserError: naming what differs.
-    """
-    own = None if policy.private_tables is None else len(policy.private_tables)
-    for name, learnt, here in (
-        ("steps", policy.horizon, game.horizon),
-        ("local states", policy.n_states, game.n_states),
-        ("actions", policy.n_actions, game.n_actions),
-        ("agents with tables of their own", own or game.n_agents, game.n_agents),
-    ):
-        if learnt != here:
-            raise UserError(f"the policy was learnt with {learnt} {name}, this game has {here}")
-
-
-def on_device(policy: LearntPolicy, game: PopulationGame) -> Policy:
-    """The policy with its rows where the game lives."""
-    return lambda h, nu: policy(h, nu.cpu()).to(game.device)
-
-
 class _NPlayers:
     """Plays the episodes of a judgement and scores them."""
 
-    def __init__(self, game: PopulationGame, policy: LearntPolicy, *, n_episodes: int, seed: int) -> None:
+    def __init__(self, game: PopulationGame, policy: AnyPolicy, *, n_episodes: int, seed: int) -> None:
         self.game, self.seed = game, seed
-        self.individual = policy.private_tables is not None
-        if policy.private_tables is not None:
-            self.choose = private(policy.private_tables.to(game.device))
-        else:
-            self.choose = shared(on_device(policy, game), game, reads_population=policy.table is None)
+        self.individual = not policy.shares_policy
+        self.choose = act_by(policy, game)
         at_once = max(1, min(n_episodes, AGENT_STEPS_AT_ONCE // game.n_agents))
         episodes = torch.arange(n_episodes).split(at_once)
         self.batches = [len(part) for part in episodes]

@@ -8,13 +8,19 @@ from torch import Tensor
 
 from ..controllers.mean_field_controller import InverseCDFSampler
 from ..controllers.private_table_mac import PrivateSampler
+from ..errors import UserError
 from ..functional.checks import require_policy
 from ..functional.distributions import count_values
 from ..functional.mean_field import Policy
-from ..games import PopulationGame
+from ..games import Game, PopulationGame
+from .checkpoint import AnyPolicy, LearntPolicy
+from .observation_policy import ObservationPolicy
 
 Choose = Callable[[int, Tensor], Tensor]
 """How all agents act: (h, states [B, N]) -> actions [B, N] int64, drawn from torch's global generator."""
+
+Rows = Callable[[int, Tensor, Tensor], Tensor]
+"""What some agents make of each action: (h, states [B, N], agents [B, k]) -> [B, k, A]."""
 
 
 class Played(NamedTuple):
@@ -35,6 +41,53 @@ class Played(NamedTuple):
     next_states: Tensor
 
 
+def act_by(policy: AnyPolicy, game: Game) -> Choose:
+    """How the agents of a game act by what a checkpoint holds.
+
+    Args:
+        policy: of local states, shared or an agent's own, or of observations.
+        game: whose agents they are.
+
+    Raises:
+        UserError: it was learnt with other sizes, or by agents that another population does not have.
+    """
+    if isinstance(policy, ObservationPolicy):
+        return observing(policy, game)
+    numbered = require_same_sizes(game, policy)
+    if policy.private_tables is not None:
+        return private(policy.private_tables.to(game.device))
+    return shared(on_device(policy, game), numbered, reads_population=policy.table is None)
+
+
+def rows_by(policy: AnyPolicy, game: Game) -> Rows:
+    """What some agents make of each action by what a checkpoint holds.
+
+    Of a mean of iterates of a network of observations, what the last of them makes of it.
+
+    Args:
+        policy, game: see ``act_by``.
+    """
+    if isinstance(policy, ObservationPolicy):
+        return observing_rows(policy, game)
+    numbered = require_same_sizes(game, policy)
+    if policy.private_tables is not None:
+        tables = policy.private_tables.to(game.device)
+        return lambda h, states, who: tables[who, h, states.gather(1, who)]
+    rows = rows_of(on_device(policy, game), numbered, reads_population=policy.table is None)
+
+    def look_up(h: int, states: Tensor, who: Tensor) -> Tensor:
+        table = rows(h, states).expand(len(states), -1, -1)  # [B, S, A]
+        own = states.gather(1, who).unsqueeze(-1).expand(*who.shape, game.n_actions)
+        return table.gather(1, own)
+
+    return look_up
+
+
+def at_random(game: Game) -> Choose:
+    """Every agent takes every action alike."""
+    return lambda h, states: torch.randint(game.n_actions, states.shape, device=states.device)
+
+
 def shared(policy: Policy, game: PopulationGame, *, reads_population: bool) -> Choose:
     """All agents act by one policy (h, nu [S]) -> [S, A].
 
@@ -44,17 +97,25 @@ def shared(policy: Policy, game: PopulationGame, *, reads_population: bool) -> C
         reads_population: whether the rows depend on nu; then they are asked for episode by episode.
     """
     sampler = InverseCDFSampler()
+    rows = rows_of(policy, game, reads_population=reads_population)
+    return lambda h, states: sampler.select_action(rows(h, states), states)
+
+
+def rows_of(
+    policy: Policy, game: PopulationGame, *, reads_population: bool
+) -> Callable[[int, Tensor], Tensor]:
+    """(h, states [B, N]) -> the rows that all agents act by, [B or 1, S, A]; arguments as ``shared``."""
     anybody = game.initial_law.float()
 
-    def choose(h: int, states: Tensor) -> Tensor:
+    def rows(h: int, states: Tensor) -> Tensor:
         if reads_population:
             populations = count_values(states, game.n_states) / game.n_agents  # [B, S]
-            rows = torch.stack([policy(h, nu) for nu in populations])  # [B, S, A]
+            found = torch.stack([policy(h, nu) for nu in populations])  # [B, S, A]
         else:
-            rows = policy(h, anybody).unsqueeze(0)  # [1, S, A]
-        return sampler.select_action(require_policy(rows, name=f"the policy at step {h}"), states)
+            found = policy(h, anybody).unsqueeze(0)  # [1, S, A]
+        return require_policy(found, name=f"the policy at step {h}")
 
-    return choose
+    return rows
 
 
 def private(tables: Tensor) -> Choose:
@@ -63,7 +124,73 @@ def private(tables: Tensor) -> Choose:
     return lambda h, states: sampler.select_action(tables[:, h], states)
 
 
-def play(game: PopulationGame, choose: Choose, *, batch_size: int) -> Iterator[Played]:
+def observing(policy: ObservationPolicy, game: Game) -> Choose:
+    """All agents act by what they observe.
+
+    Raises:
+        UserError: observations of another size, or agents that know who they are in another population.
+    """
+    policy = policy.within(game)
+    return lambda h, states: policy.act(observed(game, h, states))
+
+
+def observing_rows(policy: ObservationPolicy, game: Game) -> Rows:
+    """What some agents make of each action by what they observe; see ``rows_by``."""
+    policy = policy.within(game)
+
+    def rows(h: int, states: Tensor, who: Tensor) -> Tensor:
+        if policy.others_matter:
+            return policy.last_of_some(observed(game, h, states), who)
+        return policy.last_of_some(observed(game, h, states, who), None)
+
+    return rows
+
+
+def observed(game: Game, h: int, states: Tensor, who: Tensor | None = None) -> Tensor:
+    """The features of all agents, or of some: states [B, N] and agents [B, k] -> [B, N or k, F]."""
+    population = count_values(game.places(states), game.n_places) / game.n_agents  # [B, K]
+    progress = torch.full_like(population[:, 0], h / game.horizon)
+    own = states if who is None else states.gather(1, who)
+    return game.features(game.parts(own), population, progress)
+
+
+def require_same_sizes(game: Game, policy: LearntPolicy) -> PopulationGame:
+    """Pass a game on that a policy of local states is of.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    own = None if policy.private_tables is None else len(policy.private_tables)
+    for name, learnt, here in (
+        ("steps", policy.horizon, game.horizon),
+        ("local states", policy.n_states, game.n_states),
+        ("actions", policy.n_actions, game.n_actions),
+        ("agents with tables of their own", own or game.n_agents, game.n_agents),
+    ):
+        if learnt != here:
+            raise UserError(f"the policy was learnt with {learnt} {name}, this game has {here}")
+    assert isinstance(game, PopulationGame), "a game whose local states are numbered"
+    return game
+
+
+def mean_field_policy(policy: AnyPolicy, game: PopulationGame) -> Policy:
+    """What a checkpoint holds as a policy of the mean-field game; of agents with their own, the mean policy.
+
+    Raises:
+        UserError: it was learnt with other sizes, or by agents that another population does not have.
+    """
+    if isinstance(policy, ObservationPolicy):
+        return policy.on_cells(game)
+    require_same_sizes(game, policy)
+    return on_device(policy, game)
+
+
+def on_device(policy: LearntPolicy, game: Game) -> Policy:
+    """The policy with its rows where the game lives."""
+    return lambda h, nu: policy(h, nu.cpu()).to(game.device)
+
+
+def play(game: Game, choose: Choose, *, batch_size: int) -> Iterator[Played]:
     """Play ``batch_size`` episodes at once, a step at a time."""
     states = game.reset(batch_size)
     for h in range(game.horizon):

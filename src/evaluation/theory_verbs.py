@@ -15,7 +15,7 @@ from ..runners.population_runner import make_game
 from .checkpoint import load
 from .exploitability_report import as_json as report_values
 from .exploitability_report import as_text, changes, game_of, is_its_game, report, trained_elsewhere
-from .judgement import on_device, require_same_sizes
+from .playing import mean_field_policy
 from .symmetry import report as symmetry_report
 
 
@@ -66,10 +66,10 @@ def player(path: str | None, game: PopulationGame, key: str) -> tuple[Policy, st
     checkpoint = load(path)
     if not is_its_game(checkpoint, key):
         raise UserError(f"{trained_elsewhere(checkpoint, key)}; name a policy of this game")
-    require_same_sizes(game, checkpoint.policy)
-    if checkpoint.policy.private_tables is not None:
+    played = mean_field_policy(checkpoint.policy, game)
+    if not checkpoint.policy.shares_policy:
         raise UserError(f"--policy={path}: agents have policies of their own; name one that all share")
-    return on_device(checkpoint.policy, game), f"policy {checkpoint.policy.name} of {checkpoint.path}"
+    return played, f"policy {checkpoint.policy.name} of {checkpoint.path}"
 
 
 def exploitability(
