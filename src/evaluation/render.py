@@ -12,6 +12,7 @@ from .checkpoint import Checkpoint, load
 from .density import watch
 from .density_pictures import draw_animation, draw_panels
 from .exploitability_report import any_game_of
+from .maps import shown_steps
 from .playing import Choose, act_by, at_random
 from .report import require_writable
 
@@ -69,11 +70,6 @@ def render(
 def count(number: int, what: str) -> str:
     """'1 episode', '8 episodes'."""
     return f"{number} {what}{'s' * (number != 1)}"
-
-
-def shown_steps(horizon: int) -> list[int]:
-    """Six steps at most: the start, H / 16, and twice as many again and again until H."""
-    return sorted({0, *(max(1, horizon >> k) for k in range(5))})
 
 
 def require_steps(steps: Sequence[int], horizon: int) -> list[int]:

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from mf_pmd import cli
-from mf_pmd.evaluation import density_pictures, render
+from mf_pmd.evaluation import density_pictures, maps
 from mf_pmd.evaluation.density import FULLEST, Crowd, watch
 from mf_pmd.games.a_beach import ABeach
 from mf_pmd.host import run
@@ -114,7 +114,7 @@ def test_a_frame_has_the_colours_of_its_step(tmp_path):
 
 def test_regions_are_outlined_where_they_meet():
     _, panel = plt.subplots()
-    density_pictures.outline(panel, ((0, 0, 1), (0, 2, 1)))
+    maps.outline(panel, ((0, 0, 1), (0, 2, 1)))
     lines = [(*line.get_xdata(), *line.get_ydata()) for line in panel.lines]
     plt.close()
     assert sorted(lines) == sorted(
@@ -132,13 +132,13 @@ def test_frames_are_even_and_end_at_the_end():
 
 def test_shares_are_written_short():
     shares = (0.0, 0.0004, 0.0041, 0.0096, 0.126, 1.0)
-    assert [density_pictures.per_cent(share) for share in shares] == ["0", "0", ".4", "1", "13", "100"]
+    assert [maps.per_cent(share) for share in shares] == ["0", "0", ".4", "1", "13", "100"]
 
 
 def test_a_few_steps_are_shown():
-    assert render.shown_steps(128) == [0, 8, 16, 32, 64, 128]
-    assert render.shown_steps(20) == [0, 1, 2, 5, 10, 20]
-    assert render.shown_steps(1) == [0, 1]
+    assert maps.shown_steps(128) == [0, 8, 16, 32, 64, 128]
+    assert maps.shown_steps(20) == [0, 1, 2, 5, 10, 20]
+    assert maps.shown_steps(1) == [0, 1]
 
 
 @pytest.fixture(scope="module")
