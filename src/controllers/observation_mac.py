@@ -26,11 +26,14 @@ class Observed(NamedTuple):
         features: [R, N, F] float32.
         present: which agents are there, [R, N] bool.
         available: actions that an agent may take, [R, N, A] bool.
+        agents: who they are, if it is J of the N alone, [J] int64: N is J then in the shapes above, and
+            only networks that do not look at the population can tell what they make of it.
     """
 
     features: Tensor
     present: Tensor
     available: Tensor
+    agents: Tensor | None = None
 
 
 class LogitsSampler:
@@ -88,9 +91,9 @@ class ObservationMAC:
 
     # What a learner calls.
 
-    def observed(self, batch: Any, episodes: Tensor, steps: Tensor) -> Observed:
-        """What agents saw at some steps of some episodes, [R] int64 each."""
-        return self._observed(batch, (episodes, steps), steps)
+    def observed(self, batch: Any, episodes: Tensor, steps: Tensor, agents: Tensor | None = None) -> Observed:
+        """What all agents, or J of them [J], saw at some steps of some episodes, [R] int64 each."""
+        return self._observed(batch, (episodes, steps), steps, agents)
 
     def log_policy(self, observed: Observed, agents: Tensor | None = None) -> Tensor:
         """log pi of J agents ([J] int64; None for all in order), with gradient: [R, J, A].
@@ -138,8 +141,11 @@ class ObservationMAC:
         steps = torch.full((len(range(batch.batch_size)[bs]) if isinstance(bs, slice) else len(bs),), t)
         return self._observed(batch, (bs, t), steps.to(batch.device))
 
-    def _observed(self, batch: Any, rows: tuple[Any, Any], steps: Tensor) -> Observed:
-        obs = batch["obs"][rows].float()  # [R, N, O]
+    def _observed(
+        self, batch: Any, rows: tuple[Any, Any], steps: Tensor, agents: Tensor | None = None
+    ) -> Observed:
+        where = rows if agents is None else (rows[0].unsqueeze(-1), rows[1].unsqueeze(-1), agents)
+        obs = batch["obs"][where].float()  # [R, N, O]
         if self.make_features is not None:
             assert self.horizon is not None
             obs = self.make_features(obs, batch["state"][rows], steps / self.horizon)
@@ -151,10 +157,13 @@ class ObservationMAC:
         present = (obs != 0).any(-1) if self.masks_absent else everyone.expand(obs.shape[:-1])
         column = batch["avail_actions"]
         masks = any(column.stride())
-        available = column[rows] > 0 if masks else everyone.expand(*obs.shape[:-1], self.n_actions)
-        return Observed(obs, present, available)
+        available = column[where] > 0 if masks else everyone.expand(*obs.shape[:-1], self.n_actions)
+        return Observed(obs, present, available, agents)
 
     def _logits(self, observed: Observed, agents: Tensor | None = None) -> Tensor:
+        if observed.agents is not None:
+            assert agents is None, "these are the agents already"
+            return mask(self.agent(observed.features, None, observed.agents), observed.available)
         logits = self.agent(observed.features, observed.present, agents)
         return mask(logits, observed.available, agents)
 

@@ -117,9 +117,19 @@ class MFPPOLearner(EpochLearner):
 
     def evaluate(self, batch: Any, episodes: Tensor, steps: Tensor, agents: Tensor | None) -> Evaluation:
         """What the networks say of the agents learnt from, at R rows."""
-        observed = self.mac.observed(batch, episodes, steps)
-        log_policy = self.mac.log_policy(observed, agents)
-        return Evaluation(log_policy, self.critic(observed.features, observed.present, agents))
+        return self.judge(self.observed(batch, episodes, steps, agents), agents)
+
+    def observed(self, batch: Any, episodes: Tensor, steps: Tensor, agents: Tensor | None) -> Any:
+        """What networks are shown at R rows: of everybody if one of them looks at the population."""
+        return self.mac.observed(batch, episodes, steps, None if self.args.embedding_dim else agents)
+
+    def judge(self, observed: Any, agents: Tensor | None) -> Evaluation:
+        """What the networks say of J agents."""
+        if observed.agents is not None:
+            values = self.critic(observed.features, None, observed.agents)
+            return Evaluation(self.mac.log_policy(observed), values)
+        values = self.critic(observed.features, observed.present, agents)
+        return Evaluation(self.mac.log_policy(observed, agents), values)
 
     @torch.no_grad()
     def play_back(self, batch: Any, agents: Tensor | None) -> Played:
@@ -128,11 +138,12 @@ class MFPPOLearner(EpochLearner):
         actions = of_agents(batch["actions"][..., 0], agents).flatten(0, 1)  # [B (T + 1), J]
         values, log_probs, present = [], [], []
         for rows in self.pieces(n_episodes * n_steps, batch.device):
-            observed = self.mac.observed(batch, rows // n_steps, rows % n_steps)
-            log_policy = self.mac.log_policy(observed, agents)
-            log_probs.append(log_policy.gather(-1, actions[rows].unsqueeze(-1)).squeeze(-1))
-            values.append(self.critic(observed.features, observed.present, agents))
-            present.append(of_agents(observed.present, agents))
+            observed = self.observed(batch, rows // n_steps, rows % n_steps, agents)
+            judged = self.judge(observed, agents)
+            log_probs.append(judged.log_policy.gather(-1, actions[rows].unsqueeze(-1)).squeeze(-1))
+            values.append(judged.values)
+            narrow = observed.agents is not None
+            present.append(observed.present if narrow else of_agents(observed.present, agents))
         shape = (n_episodes, n_steps, -1)
         there = torch.cat(present).reshape(shape)
         restored = self.scale.restore(torch.cat(values)).reshape(shape)

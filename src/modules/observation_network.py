@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from ..functional.deep_set import masked_mean
-from .features import mlp
 from .linear import uniform_linear
+from .own_networks import OwnNetworks
 
 IDENTITIES = ("none", "one_hot", "number", "own_network")
 
@@ -18,10 +18,10 @@ class ObservationNetwork(torch.nn.Module):
     (Sec. 6): an agent tells who it is by a one-hot index, by its number, or by having a network of its own.
 
     - ``one_hot``: the row of a learnt table [N, D] is added to the first preactivation. That is the linear
-      layer's answer to a one-hot input of N more entries, of which no N x N tensor is ever made.
+      layer's answer to a one-hot input of N more entries, of which no N x N tensor is ever made. The
+      table is drawn as if the index were one more input, not N: only one of the N entries is ever 1.
     - ``number``: one more input, i / (N - 1).
-    - ``own_network``: N networks, every parameter stacked [N, ...] and drawn independently, run at once by
-      ``torch.func.vmap``.
+    - ``own_network``: N networks (``OwnNetworks``).
 
     The population, if asked, is seen through a deep set, the mean over the present agents of a learnt
     feature (Zaheer et al. 2017), which joins the own observation as E more inputs.
@@ -51,15 +51,12 @@ class ObservationNetwork(torch.nn.Module):
         self.identity = identity
         self.n_agents = n_agents
         self.embedding_dim = embedding_dim
-        sizes = [n_features, hidden_dim, hidden_dim, n_outputs]
         if identity == "own_network":
-            self.template = [mlp(sizes).to("meta")]  # in a list: no parameters of this module
-            self.stacked = stacked_parameters(sizes, n_agents)
+            self.networks = OwnNetworks([n_features, hidden_dim, hidden_dim, n_outputs], n_agents)
             return
         tells = identity in ("one_hot", "number")
         n_inputs = n_features + embedding_dim + tells
         self.own = uniform_linear(n_features, hidden_dim, fan_in=n_inputs)
-        self.layers = mlp(sizes[1:])
         if embedding_dim:
             self.feature = torch.nn.Sequential(
                 torch.nn.Linear(n_features, hidden_dim),
@@ -68,9 +65,13 @@ class ObservationNetwork(torch.nn.Module):
             )
             self.population = uniform_linear(embedding_dim, hidden_dim, fan_in=n_inputs, bias=False)
         if tells:
-            rows = n_agents if identity == "one_hot" else 1
-            table = torch.empty(rows, hidden_dim).uniform_(-(n_inputs**-0.5), n_inputs**-0.5)
-            self.who = torch.nn.Parameter(table)
+            n_rows = n_agents if identity == "one_hot" else 1
+            self.who = torch.nn.Parameter(torch.empty(n_rows, hidden_dim))
+            torch.nn.init.uniform_(self.who, -(n_inputs**-0.5), n_inputs**-0.5)
+        self.second = torch.nn.Linear(hidden_dim, hidden_dim)
+        self.last = torch.nn.Linear(hidden_dim, n_outputs)
+        for parameter in self.last.parameters():
+            torch.nn.init.zeros_(parameter)
 
     def embed(self, features: Tensor, present: Tensor) -> Tensor | None:
         """The population as the network sees it: features [..., N, F] and who is there [..., N] -> [..., E].
@@ -87,40 +88,26 @@ class ObservationNetwork(torch.nn.Module):
         Args:
             features: what they see, [..., J, F].
             embedding: ``embed`` of all agents, [..., E]; None where ``embedding_dim`` is 0.
-            agents: who they are, [J] int64; None for all N in order.
+            agents: who they are, [J] int64, or [..., J] but for ``own_network``; None for all N in order.
 
         Returns:
             [..., J, n_outputs].
         """
         if self.identity == "own_network":
-            return self._own_networks(features, agents)
+            return self.networks(features, agents)
         hidden = self.own(features)  # [..., J, D]
         if embedding is not None:
-            hidden = hidden + self.population(embedding).unsqueeze(-2)
+            hidden.add_(self.population(embedding).unsqueeze(-2))
+        if self.identity in ("one_hot", "number"):
+            hidden.add_(self._identities(agents))
+        # in place: a linear layer's gradient needs its input, a tanh layer's its output
+        hidden = self.second(hidden.tanh_()).tanh_()
+        return self.last(hidden)
+
+    def _identities(self, agents: Tensor | None) -> Tensor:
+        """What being who one is adds to the first preactivation, [..., J, D]."""
         if self.identity == "one_hot":
-            hidden = hidden + (self.who if agents is None else self.who[agents])
-        elif self.identity == "number":
-            agents = torch.arange(self.n_agents, device=features.device) if agents is None else agents
-            hidden = hidden + agents.unsqueeze(-1) / max(self.n_agents - 1, 1) * self.who
-        return self.layers(hidden.tanh_())
-
-    def _own_networks(self, features: Tensor, agents: Tensor | None) -> Tensor:
-        """Every agent's network on what that agent sees."""
-        template = self.template[0]
-        stacked = {name.replace("_", "."): value for name, value in self.stacked.items()}
-        if agents is not None:
-            stacked = {name: value[agents] for name, value in stacked.items()}
-
-        def network(weights: dict[str, Tensor], seen: Tensor) -> Tensor:
-            return torch.func.functional_call(template, weights, (seen,))
-
-        return torch.func.vmap(network, in_dims=(0, -2), out_dims=-2)(stacked, features)
-
-
-def stacked_parameters(sizes: list[int], n_agents: int) -> torch.nn.ParameterDict:
-    """Parameters of N networks ``mlp(sizes)``, each drawn as ``mlp`` draws it, [N, ...] by name."""
-    networks = [mlp(sizes) for _ in range(n_agents)]
-    parameters, _ = torch.func.stack_module_state(networks)
-    return torch.nn.ParameterDict(
-        {name.replace(".", "_"): torch.nn.Parameter(value.detach()) for name, value in parameters.items()}
-    )
+            return self.who if agents is None else self.who[agents]
+        if agents is None:
+            agents = torch.arange(self.n_agents, device=self.who.device)
+        return agents.unsqueeze(-1) / max(self.n_agents - 1, 1) * self.who

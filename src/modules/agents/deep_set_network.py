@@ -41,19 +41,19 @@ class DeepSetNetworkAgent(torch.nn.Module):
         """The agent keeps no memory; zeros for the host's contract."""
         return next(self.parameters()).new_zeros(1, self.hidden_dim)
 
-    def forward(self, features: Tensor, present: Tensor, agents: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, present: Tensor | None, agents: Tensor | None = None) -> Tensor:
         """Logits of J agents.
 
         Args:
             features: of all agents, [..., N, F].
-            present: who is there, [..., N] bool.
+            present: who is there, [..., N] bool; None where the features are those of the J agents alone,
+                which will do for a policy that does not see the population.
             agents: whose logits are asked for, [J] int64; None for all in order.
 
         Returns:
             [..., J, A].
         """
-        embedding = self.network.embed(features, present)
-        own = features if agents is None else features[..., agents, :]
+        own, embedding = self.network.own_and_population(features, present, agents)
         return self.network(own, embedding=embedding, agents=agents)
 
     @property

@@ -35,10 +35,13 @@ class DeepSetCritic(torch.nn.Module):
             embedding_dim=args.embedding_dim,
         )
 
-    def outputs(self, features: Tensor, present: Tensor, agents: Tensor | None) -> Tensor:
-        """Of J agents: features [..., N, F], who is there [..., N], whose [J] -> [..., J, n_outputs]."""
-        embedding = self.network.embed(features, present)
-        own = features if agents is None else features[..., agents, :]
+    def outputs(self, features: Tensor, present: Tensor | None, agents: Tensor | None) -> Tensor:
+        """Of J agents: features [..., N, F], who is there [..., N], whose [J] -> [..., J, n_outputs].
+
+        Without ``present`` the features are those of the J agents alone, [..., J, F], which will do where
+        there is no embedding.
+        """
+        own, embedding = self.network.own_and_population(features, present, agents)
         return self.network(own, embedding=embedding, agents=agents)
 
 
@@ -53,7 +56,7 @@ class DeepSetValue(DeepSetCritic):
     def __init__(self, scheme: dict, args: SimpleNamespace) -> None:
         super().__init__(args, n_outputs=1)
 
-    def forward(self, features: Tensor, present: Tensor, agents: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, present: Tensor | None, agents: Tensor | None = None) -> Tensor:
         """V of J agents (None: of all in order): [..., N, F], [..., N] bool, [J] -> [..., J]."""
         return self.outputs(features, present, agents).squeeze(-1)
 
@@ -69,6 +72,6 @@ class DeepSetQ(DeepSetCritic):
     def __init__(self, scheme: dict, args: SimpleNamespace) -> None:
         super().__init__(args, n_outputs=args.n_actions)
 
-    def forward(self, features: Tensor, present: Tensor, agents: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, present: Tensor | None, agents: Tensor | None = None) -> Tensor:
         """Q of J agents (None: of all in order): [..., N, F], [..., N] bool, [J] -> [..., J, A]."""
         return self.outputs(features, present, agents)
