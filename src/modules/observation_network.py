@@ -82,6 +82,21 @@ class ObservationNetwork(torch.nn.Module):
             return None
         return masked_mean(self.feature(features), present)
 
+    def own_and_population(
+        self, features: Tensor, present: Tensor | None, agents: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What J agents see themselves, [..., J, F], and the embedding of all, [..., E] or None.
+
+        Args:
+            features: of all agents, [..., N, F]; of the J alone, [..., J, F], without ``present``.
+            present: who is there, [..., N] bool; None where the population is not looked at.
+            agents: who the J are, [J] int64; None for all in order.
+        """
+        if present is None:
+            assert not self.embedding_dim, "the embedding is that of all agents"
+            return features, None
+        return features if agents is None else features[..., agents, :], self.embed(features, present)
+
     def forward(self, features: Tensor, *, embedding: Tensor | None, agents: Tensor | None) -> Tensor:
         """Outputs of J agents.
 
