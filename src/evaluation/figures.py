@@ -1,9 +1,11 @@
 """The pictures that a run leaves in its results folder."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 matplotlib.use("Agg", force=False)
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+
+from .maps import draw_grid, grid_size, shown_steps, with_units
 
 MEAN_FIELD = "test_mean_field_exploitability"
 EXPLOITABILITIES = {
@@ -31,34 +35,52 @@ RETURNS = {
 LARGEST_LINE_PLOT = 4  # states; beyond, a picture of the whole population is easier to read
 MOST_PANELS = 8  # actions; beyond, one picture of the likeliest action
 PANELS_A_ROW = 4
+MOST_NAMED = 25  # states on the axis of an image
 
 Curve = tuple[NDArray[Any], NDArray[Any]]
 
 
+class Names(NamedTuple):
+    """What to call states and actions, [S] and [A]; empty where their number says it."""
+
+    states: tuple[str, ...]
+    actions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Names:
+        """Those among a runner's arrays."""
+        states, actions = (tuple(map(str, arrays.get(f"{kind}_names", ()))) for kind in ("state", "action"))
+        return cls(states, actions)
+
+
 def draw(results_dir: str | Path) -> list[Path]:
-    """Draw exploitability.png, population.png and policy.png from what a run left in its folder.
+    """Draw exploitability.png, population.png, map.png and policy.png from what a run left in its folder.
 
     Args:
         results_dir: sacred's folder of one run: metrics.json, config.json, and population.npz if
             the runner kept population and policy.
 
     Returns:
-        The pictures that could be drawn.
+        The pictures that could be drawn; return.png alone of a game that no exploitability was logged of.
     """
     folder = Path(results_dir)
     title = run_title(folder)
     drawn = []
     metrics = read_metrics(folder / "metrics.json")
-    if metrics:
+    if EXPLOITABILITIES.keys() & metrics or N_PLAYER.keys() & metrics:
         drawn.append(draw_exploitability(metrics, title, folder / "exploitability.png"))
+    elif RETURNS.keys() & metrics:
+        drawn.append(draw_returns(metrics, title, folder / "return.png"))
     file = folder / "population.npz"
     if file.is_file():
         with np.load(file) as stored:
             arrays = dict(stored)
         drawn.append(draw_population(arrays, title, folder / "population.png"))
+        if "map_last" in arrays:
+            drawn.append(draw_maps(arrays, title, folder / "map.png"))
         if "policy_last" in arrays:
-            names = list(arrays.get("state_names", ()))
-            drawn.append(save(policy_figure(arrays["policy_last"], names, title), folder / "policy.png"))
+            figure = policy_figure(arrays["policy_last"], Names.of(arrays), title)
+            drawn.append(save(figure, folder / "policy.png"))
     return drawn
 
 
@@ -103,12 +125,25 @@ def draw_exploitability(metrics: dict[str, Curve], title: str, file: Path) -> Pa
         above.set_yscale("log")
         above.legend(fontsize=7)
     above.set_ylabel("exploitability\n(reward summed over the horizon)")
-    plot_curves(below, metrics, RETURNS)
-    if below.lines:
-        below.legend(fontsize=8)
-    below.set_ylabel("return\n(mean over agents)")
-    below.set_xlabel("environment steps")
+    plot_returns(below, metrics)
     return save(figure, file)
+
+
+def draw_returns(metrics: dict[str, Curve], title: str, file: Path) -> Path:
+    """Return against environment steps."""
+    figure, axes = plt.subplots(figsize=(7, 3.4))
+    axes.set_title(title)
+    plot_returns(axes, metrics)
+    return save(figure, file)
+
+
+def plot_returns(axes: Any, metrics: dict[str, Curve]) -> None:
+    """Those of training and of tests, as far as they were logged."""
+    plot_curves(axes, metrics, RETURNS)
+    if axes.lines:
+        axes.legend(fontsize=8)
+    axes.set_ylabel("return\n(mean over agents)")
+    axes.set_xlabel("environment steps")
 
 
 def plot_curves(axes: Any, metrics: dict[str, Curve], styles: dict[str, tuple[str, str, str]]) -> None:
@@ -143,8 +178,29 @@ def draw_population(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> 
         if f"population_{name}" in arrays
     ]
     largest = max(nu.max() for _, nu in panels)
-    names = list(arrays.get("state_names", ()))
-    return save(population_figure(panels, names, title, largest=largest, size=(9, 3.6)), file)
+    return save(
+        population_figure(panels, Names.of(arrays).states, title, largest=largest, size=(9, 3.6)), file
+    )
+
+
+def draw_maps(arrays: dict[str, NDArray[Any]], title: str, file: Path) -> Path:
+    """The population on the game's map at a few steps, under the first and the last policy tested.
+
+    Args:
+        arrays: ``map_first`` and ``map_last``, [H + 1, rows, columns] each; ``map_regions`` [rows, columns]
+            where the map has regions.
+        title: of the figure.
+        file: where to write it.
+    """
+    found = {name: arrays[f"map_{name}"] for name in ("first", "last") if f"map_{name}" in arrays}
+    densities = list(found.values())
+    steps = shown_steps(len(densities[0]) - 1)
+    size = grid_size(densities[0].shape[1:], n_policies=len(densities), n_steps=len(steps))
+    figure = plt.figure(figsize=size, layout="constrained")
+    figure.suptitle(with_units(title, densities[0]), fontsize=10)
+    regions = tuple(map(tuple, arrays.get("map_regions", ())))
+    draw_grid(figure, densities, [f"{name} policy" for name in found], steps, regions=regions)
+    return save(figure, file)
 
 
 def population_figure(
@@ -163,9 +219,19 @@ def population_figure(
         draw_lines(axes[0], panels, state_labels(names, n_states))
     else:
         draw_images(figure, axes[0], panels, largest=largest)
+        name_states(axes[0, 0], names, n_states)
     for panel in axes[0]:
         panel.set_xlabel("step h")
     return figure
+
+
+def name_states(axes: Any, names: Sequence[str], n_states: int) -> None:
+    """The names of the states on the vertical axis: all, or evenly spaced ones; without names, its label."""
+    if not len(names):
+        axes.set_ylabel("local state")
+        return
+    apart = -(-n_states // MOST_NAMED)
+    axes.set_yticks(range(0, n_states, apart), names[::apart], fontsize=7)
 
 
 def state_labels(names: Sequence[str], n_states: int) -> list[str]:
@@ -192,7 +258,6 @@ def draw_images(
     for panel, (label, nu) in zip(axes, panels, strict=True):
         image = panel.imshow(nu.T, origin="lower", aspect="auto", vmin=0, vmax=largest, cmap="viridis")
         panel.set_title(label, fontsize=10)
-    axes[0].set_ylabel("local state")
     figure.colorbar(image, ax=list(axes), label="share of the agents")
 
 
@@ -203,12 +268,13 @@ def policy_images(policy: NDArray[Any]) -> list[NDArray[Any]]:
     return [policy[:, :, action].T for action in range(policy.shape[2])]
 
 
-def policy_figure(policy: NDArray[Any], names: Sequence[str], title: str) -> Figure:
-    """A policy [H, S, A]: states upwards, time to the right, see `policy_images`; ``names`` [S] or empty."""
+def policy_figure(policy: NDArray[Any], names: Names, title: str) -> Figure:
+    """A policy [H, S, A]: states upwards, time to the right, see `policy_images`."""
     n_states, n_actions = policy.shape[1:]
     many = n_actions > MOST_PANELS
     images = policy_images(policy)
-    titles = ["likeliest action"] if many else [f"action {action}" for action in range(n_actions)]
+    actions = names.actions or [f"action {action}" for action in range(n_actions)]
+    titles = ["likeliest action"] if many else actions
     rows = -(-len(images) // PANELS_A_ROW)
     columns = -(-len(images) // rows)
     size = (1.6 + 2.4 * columns, 0.6 + 2.4 * rows)
@@ -223,9 +289,11 @@ def policy_figure(policy: NDArray[Any], names: Sequence[str], title: str) -> Fig
     for panel in axes[-1]:
         panel.set_xlabel("step h")
     for panel in axes[:, 0]:
-        panel.set_ylabel("local state")
-    if n_states <= LARGEST_LINE_PLOT:
-        axes[0, 0].set_yticks(range(n_states), state_labels(names, n_states))
+        if n_states <= LARGEST_LINE_PLOT:
+            panel.set_ylabel("local state")
+            panel.set_yticks(range(n_states), state_labels(names.states, n_states))
+        else:
+            name_states(panel, names.states, n_states)
     figure.colorbar(shown, ax=list(axes.flat), label="action" if many else "probability")
     return figure
 

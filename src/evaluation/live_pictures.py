@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .figures import LARGEST_LINE_PLOT, policy_figure, policy_images, population_figure
+from .figures import LARGEST_LINE_PLOT, Names, policy_figure, policy_images, population_figure
 
 DOTS = 90  # an inch
 FIGURES_KEPT = 4  # two of each of two games
@@ -23,15 +23,15 @@ def pictures_of_test(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Picture]:
     """Population and policy of the last test, as pictures [height, width, 3] by name.
 
     Args:
-        arrays: what a runner keeps: ``population_last`` [H + 1, S], ``policy_last`` [H, S, A] and
-            ``state_names`` [S], each where there is one.
+        arrays: what a runner keeps: ``population_last`` [H + 1, S], ``policy_last`` [H, S, A],
+            ``state_names`` [S] and ``action_names`` [A], each where there is one.
     """
-    names = tuple(map(str, arrays.get("state_names", ())))
+    names = Names.of(arrays)
     pictures = {}
     if "population_last" in arrays:
         nu = arrays["population_last"]
         images = list(nu.T) if nu.shape[1] <= LARGEST_LINE_PLOT else [nu.T]
-        pictures["population_flow"] = flow_template(nu.shape, names, scale_of(nu)).filled(images)
+        pictures["population_flow"] = flow_template(nu.shape, names.states, scale_of(nu)).filled(images)
     if "policy_last" in arrays:
         policy = arrays["policy_last"]
         pictures["policy"] = policy_template(policy.shape, names).filled(policy_images(policy))
@@ -80,6 +80,6 @@ def flow_template(shape: tuple[int, int], names: tuple[str, ...], largest: float
 
 
 @lru_cache(FIGURES_KEPT)
-def policy_template(shape: tuple[int, int, int], names: tuple[str, ...]) -> Template:
+def policy_template(shape: tuple[int, int, int], names: Names) -> Template:
     """For policies of this shape [H, S, A]."""
     return Template(policy_figure(np.zeros(shape), names, ""))

@@ -164,18 +164,24 @@ class PopulationRunner:
         """What is worth keeping of the tests, by name.
 
         ``population_first`` and ``population_last``, nu [H + 1, S] under the first and the last policy
-        tested; ``policy_last`` [H, S, A], what the agents did on average under the last, uniform where
-        nobody was; ``state_names`` [S].
+        tested, and ``map_first`` and ``map_last`` [H + 1, rows, columns] with ``map_regions`` [rows, columns]
+        where the game has a map; ``policy_last`` [H, S, A], what the agents did on average under the last,
+        uniform where nobody was; ``state_names`` [S] and ``action_names`` [A].
         """
         kept = {
             "population_first": self.first_population,
             "population_last": self.last_population,
             "policy_last": self.last_policy,
         }
+        if self.game.map_shape is not None:
+            for name in ("first", "last"):
+                nu = kept[f"population_{name}"]
+                kept[f"map_{name}"] = None if nu is None else self.game.on_map(nu)
         arrays = {name: value.cpu().numpy() for name, value in kept.items() if value is not None}
-        if arrays and self.game.state_names:
-            arrays["state_names"] = np.array(self.game.state_names)
-        return arrays
+        if not arrays:
+            return {}
+        told = {name: getattr(self.game, name) for name in ("state_names", "action_names", "map_regions")}
+        return arrays | {name: np.array(value) for name, value in told.items() if value}
 
     def close_env(self) -> None:
         """The end of a run."""

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 
 from mf_pmd.evaluation import figures
 
@@ -66,3 +67,50 @@ def test_states_go_by_their_names(folder, monkeypatch):
         {"population_last": nu, "state_names": np.array(["well", "ill"])}, "", folder / "population.png"
     )
     assert seen == ["well", "ill"]
+
+
+def test_a_game_without_an_exploitability_has_its_return_drawn(folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics[KEY]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert [picture.name for picture in figures.draw(folder)] == ["return.png"]
+
+
+def test_the_population_is_drawn_on_its_map(folder, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        figures,
+        "draw_grid",
+        lambda figure, densities, labels, steps, regions: drawn.update(
+            labels=labels, steps=steps, regions=regions, shape=densities[1].shape
+        ),
+    )
+    nu = np.full((9, 4), 0.25)
+    arrays = {"population_first": nu, "population_last": nu, "map_regions": np.array([[0, 1], [0, 1]])}
+    arrays |= {f"map_{name}": nu.reshape(9, 2, 2) for name in ("first", "last")}
+    np.savez(folder / "population.npz", **arrays)
+    names = [picture.name for picture in figures.draw(folder)]
+    assert names == ["exploitability.png", "population.png", "map.png"]
+    assert drawn["labels"] == ["first policy", "last policy"]
+    assert drawn["steps"] == [0, 1, 2, 4, 8]
+    assert drawn["regions"] == ((0, 1), (0, 1))
+    assert drawn["shape"] == (9, 2, 2)
+
+
+def test_actions_go_by_their_names():
+    policy = np.full((3, 6, 2), 0.5)
+    for actions, titles in (((), ["action 0", "action 1"]), (("wait", "go"), ["wait", "go"])):
+        figure = figures.policy_figure(policy, figures.Names((), actions), "")
+        assert [panel.get_title() for panel in figure.axes[:2]] == titles
+        plt.close(figure)
+
+
+@pytest.mark.parametrize(("n_states", "named"), [(6, 6), (25, 25), (117, 24)])
+def test_an_axis_names_as_many_states_as_can_be_read(n_states, named):
+    names = tuple(f"place {state}" for state in range(n_states))
+    figure = figures.population_figure([("", np.ones((3, n_states)))], names, "", largest=1.0, size=(4, 3))
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    apart = -(-n_states // 25)
+    assert labels == list(names[::apart])
+    assert len(labels) == named
+    plt.close(figure)

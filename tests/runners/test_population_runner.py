@@ -417,6 +417,20 @@ def test_artifacts_are_the_first_and_the_last_population(make_runner):
     assert np.array_equal(kept["policy_last"][:, :, 0], np.ones((4, 3)))  # now they all sit still
 
 
+def test_artifacts_have_the_map_and_the_names_of_a_game_that_has_them(make_runner):
+    runner = make_runner(Scripted(forward))
+    runner.game.map_shape, runner.game.map_regions = (1, 3), ((0, 0, 1),)
+    runner.game.action_names = tuple("ABC"[: runner.game.n_actions])
+    for _ in range(2):
+        runner.run(test_mode=True)
+    kept = runner.artifacts()
+    for name in ("first", "last"):
+        assert np.array_equal(kept[f"map_{name}"][:, 0], kept[f"population_{name}"])
+    assert kept["map_regions"].tolist() == [[0, 0, 1]]
+    assert kept["action_names"].tolist() == list(runner.game.action_names)
+    assert "state_names" not in kept
+
+
 def test_on_close_is_told(make_runner):
     runner = make_runner(Scripted(forward))
     runner.close_env()
