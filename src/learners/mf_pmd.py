@@ -12,9 +12,27 @@ from ..functional.cells import CellStatistics
 from ..functional.distributions import entropy, kl_divergence
 from ..functional.mirror_descent import mirror_descent_step
 from ..functional.td_targets import TDSweep, sweep_backwards
+from ..modules.agents.choose import AUTO, OF_OBSERVATIONS, chosen_agent
 from ..modules.critics import REGISTRY as CRITICS
 from ..modules.critics import MeanFieldCritic
+from .epoch_learner import EpochLearner
 from .mean_field_learner import MeanFieldLearner
+from .mf_pmd_observations import MFPMDObservationsLearner
+
+OF_CELLS = "mean_field_critic"  # the critic that ``auto`` stands for
+
+
+class MFPMD(EpochLearner):
+    """mf_pmd under one name: calling it makes the learner of the policy that ``agent`` stands for.
+
+    MFPMDLearner counts numbered local states, MFPMDObservationsLearner follows what agents observe;
+    ``agent=auto`` leaves it to the game (``chosen_agent``).
+    """
+
+    def __new__(cls, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> Any:
+        on_observations = chosen_agent(args) == OF_OBSERVATIONS
+        kind = MFPMDObservationsLearner if on_observations else MFPMDLearner
+        return kind(mac, scheme, logger, args)
 
 
 class Rows(NamedTuple):
@@ -55,9 +73,10 @@ class MFPMDLearner(MeanFieldLearner):
             if getattr(args, key) < 1:
                 raise UserError(f"{key}={getattr(args, key)}: must be at least 1")
         critics = {name: kind for name, kind in CRITICS.items() if issubclass(kind, MeanFieldCritic)}
-        if args.critic_type not in critics:
-            raise UserError(f"critic_type={args.critic_type}: choose one of {', '.join(critics)}")
-        self.critic = critics[args.critic_type](scheme, args)
+        name = OF_CELLS if args.critic_type == AUTO else args.critic_type
+        if name not in critics:
+            raise UserError(f"critic_type={name}: choose one of {', '.join(critics)}, or {AUTO}")
+        self.critic = critics[name](scheme, args)
         self.make_optimisers()
 
     def make_optimisers(self) -> None:
