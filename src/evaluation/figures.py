@@ -35,7 +35,7 @@ RETURNS = {
 LARGEST_LINE_PLOT = 4  # states; beyond, a picture of the whole population is easier to read
 MOST_PANELS = 8  # actions; beyond, one picture of the likeliest action
 PANELS_A_ROW = 4
-MOST_NAMED = 25  # states on the axis of an image
+MOST_NAMED = 9  # states on the axis of an image
 
 Curve = tuple[NDArray[Any], NDArray[Any]]
 
