@@ -48,6 +48,7 @@ class ATaxi(Game):
     n_parts = 3
     map_shape = (ROWS, COLUMNS)
     map_regions = ((1, 1, 0, 2, 2),) * ROWS
+    state_names = tuple(f"row {row}, column {column}" for row in range(ROWS) for column in range(COLUMNS))
     action_names = ACTIONS
     random_rewards = True
 
