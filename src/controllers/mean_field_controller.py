@@ -204,10 +204,10 @@ class MeanFieldMAC(PopulationMAC):
         """What a checkpoint must agree on, and the policy it returns."""
         meta = {
             "game": self.game,
+            "agent": self.agent_name,
             "n_states": self.n_states,
             "n_actions": self.n_actions,
             "horizon": self.horizon,
-            "agent": self.agent_name,
             "output_policy": self.output_policy,
         }
         if not self.agent.tabular:

@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import DivergenceError, UserError
+from ..functional.masks import mask_logits, masks_nothing
+from ..functional.mean_field import Policy
 from ..modules.agents import DeepSetNetworkAgent
-from ..modules.observation_network import IDENTITIES
+from ..modules.iterates import Iterates, as_weights
 from ..modules.parameter_history import ParameterHistory
-from ..modules.policy_history import OUTPUT_POLICIES
-from .checks import require_same
 from .mean_field_controller import POLICY_FILE
+from .observation_checkpoint import KIND, read_history, require_fitting
+from .observation_settings import check_iterates_kept, check_observation_settings
 
-UNAVAILABLE = -1e10  # a logit: finite, so that 0 log 0 and its gradient stay 0
+__all__ = ["LogitsSampler", "ObservationMAC", "Observed", "as_weights"]
 
 
 class Observed(NamedTuple):
@@ -25,7 +27,7 @@ class Observed(NamedTuple):
     Attributes:
         features: [R, N, F] float32.
         present: which agents are there, [R, N] bool.
-        available: actions that an agent may take, [R, N, A] bool.
+        available: actions that an agent may take, [R, N, A] bool; of strides 0 where all may be.
         agents: who they are, if it is J of the N alone, [J] int64: N is J then in the shapes above, and
             only networks that do not look at the population can tell what they make of it.
     """
@@ -37,56 +39,76 @@ class Observed(NamedTuple):
 
 
 class LogitsSampler:
-    """Draws one action an agent by an exponential race, from torch's global generator.
+    """Draws one action an agent by inverting the distribution function, one uniform draw each.
 
-    The action of the smallest e_a / pi_a, e_a ~ Exp(1), is distributed by pi; in logits that is the
-    largest logit_a - log e_a, which needs no softmax.
+    Draws come from torch's global generator, as those of the host's own action selectors do.
     """
 
     def select_action(self, logits: Tensor) -> Tensor:
-        """Logits [..., A] -> actions [...] int64."""
-        return (logits - torch.empty_like(logits).exponential_().log_()).argmax(-1)
+        """Logits [..., A], unnormalised log-probabilities -> actions [...] int64."""
+        sums = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum(-1)  # [..., A]
+        total = sums[..., -1:]
+        draws = torch.rand(total.shape, device=logits.device) * total
+        # rounding may lift a draw to the total: from the last possible action on, no draw goes further
+        return ((draws >= sums) & (sums < total)).sum(-1)
 
 
 class ObservationMAC:
     """Controller of a policy pi(a | o_i), or pi(a | o_i, m), for any environment of any host.
+
+    With ``identity="none"`` all agents share it and it is permutation-invariant by construction (Yardim &
+    He 2025, Sec. 5): an agent is known by what it observes, the population by the mean m over agents of a
+    learnt feature. The other identities, for comparison, tell agents who they are.
+
+    Observations are the batch's, but for games played by the population runner with
+    ``observation: index``: there the batch holds the few numbers that make a local state, and the game's
+    features are made of them for the rows that are asked for. In other environments, which tell nothing
+    about it, an agent whose observation is zero everywhere is absent (``mask_absent``) and left out of m.
+
+    In training it plays the current parameters, in test mode ``output_policy``, sampled: see
+    ``Iterates.drawn_logits`` for how a mean of networks is played at the cost of one.
 
     Args:
         scheme: the host's batch scheme; its ``obs`` tells the size of an observation.
         groups: the host's groups (not read).
         args: reads ``output_policy``, ``identity`` (absent means none), ``embedding_dim``,
             ``population_dependent``, ``hidden_dim``, ``mask_absent``, ``n_agents``, ``n_actions``,
-            ``observation``, ``population_info`` (set by the population runner). Writes
-            ``args.observation_features`` (F), which critics read.
+            ``observation``, ``t_max``, ``batch_size_run``, ``population_info`` (set by the population
+            runner). Writes ``args.observation_features`` (F), which critics read.
 
     Attributes:
         shares_policy: whether all agents act by one policy of what they observe.
+        horizon: environment steps of an episode; None where neither runner nor host tells.
 
     Raises:
         UserError: a setting that it cannot serve.
     """
 
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
+        check_observation_settings(args)
         self.args = args
         self.identity: str = getattr(args, "identity", "none")
-        check_settings(args, self.identity)
-        self.info: dict | None = getattr(args, "population_info", None)
-        self.n_agents: int = args.n_agents
-        self.n_actions: int = args.n_actions
-        self.game: str | None = self.info["game"] if self.info else None
-        self.horizon: int | None = self.info["horizon"] if self.info else getattr(args, "episode_limit", None)
-        self.n_features: int = scheme["obs"]["vshape"]
-        self.make_features: Callable[..., Tensor] | None = None
-        if self.info is not None and args.observation == "index":
-            self.n_features, self.make_features = self.info["features"]
-        self.masks_absent = bool(args.mask_absent) and self.info is None
         self.shares_policy = self.identity == "none"
         self.output_policy: str = args.output_policy
+        self.n_agents: int = args.n_agents
+        self.n_actions: int = args.n_actions
+        self.info: dict | None = getattr(args, "population_info", None)
+        self.game: str | None = self.info["game"] if self.info else None
+        self.horizon: int | None = self.info["horizon"] if self.info else getattr(args, "episode_limit", None)
+        self.masks_absent = bool(args.mask_absent) and self.info is None
+        self.n_features: int = scheme["obs"]["vshape"]
+        self.make_features: Callable[..., Tensor] | None = None
+        if self.info and args.observation == "index":
+            self.n_features, self.make_features = self.info["features"]
         args.observation_features = self.n_features
         self.agent = DeepSetNetworkAgent(self.n_features, args)
+        n_parameters = sum(parameter.numel() for parameter in self.agent.parameters())
+        check_iterates_kept(args, n_parameters=n_parameters, horizon=self.horizon)
         self.population_dependent = self.agent.population_dependent
         self.action_selector = LogitsSampler()
         self.history = ParameterHistory(self.output_policy)
+        self._iterates: Iterates | None = None
+        self._finite: Tensor | None = None
         self.record_iterate()
 
     # What a learner calls.
@@ -101,19 +123,29 @@ class ObservationMAC:
         An unavailable action has -1e10 or thereabouts: its probability is 0, and so is what it adds to
         an entropy or a divergence.
         """
-        return torch.log_softmax(self._logits(observed, agents), -1)
+        if observed.agents is not None:
+            assert agents is None, "these are the agents already"
+            logits = self.agent(observed.features, None, observed.agents)
+        else:
+            logits = self.agent(observed.features, observed.present, agents)
+        return torch.log_softmax(masked(logits, observed, agents), -1)
 
-    @torch.no_grad()
     def record_iterate(self) -> None:
         """Append the current parameters to the history that ``average`` and ``tail`` are means of."""
-        if self.output_policy != "last":
-            self.history.append(torch.nn.utils.parameters_to_vector(self.agent.parameters()))
-            self.history.trim()
+        self.history.record(self.agent)
+        self._iterates = None
 
     # What a runner calls.
 
     def init_hidden(self, batch_size: int) -> None:
-        """Start of a batch of episodes; the policy keeps no memory."""
+        """Start of a batch of episodes; the policy keeps no memory.
+
+        Raises:
+            DivergenceError: a logit of the batch before was NaN or infinite, on a device that is not
+                waited for at every step.
+        """
+        self._require_finite()
+        self._finite = None
 
     @torch.no_grad()
     def select_actions(
@@ -124,60 +156,93 @@ class ObservationMAC:
         bs: slice | list[int] = slice(None),
         test_mode: bool = False,
     ) -> Tensor:
-        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
-        observed = self._at_step(ep_batch, bs, t_ep)
+        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N].
+
+        Raises:
+            DivergenceError: a logit is NaN or infinite; on a GPU at the end of the batch.
+        """
+        observed = self._observed(ep_batch, (bs, t_ep), t_ep)
         if test_mode and self.output_policy != "last":
-            return self.action_selector.select_action(self._mean_policy(observed).log())
-        return self.action_selector.select_action(self._logits(observed))
+            logits = self._members().drawn_logits(observed.features, observed.present)
+        else:
+            logits = self.agent(observed.features, observed.present)
+        self._watch(logits)
+        return self.action_selector.select_action(masked(logits, observed))
 
     def forward(self, ep_batch: Any, t: int, test_mode: bool = False) -> Tensor:
-        """Action probabilities of all agents at step t, [B, N, A]; of the mean policy in test mode."""
-        observed = self._at_step(ep_batch, slice(None), t)
+        """Action probabilities of all agents at step t, [B, N, A]: in test mode those of the mean policy."""
+        observed = self._observed(ep_batch, (slice(None), t), t)
         if test_mode and self.output_policy != "last":
-            return self._mean_policy(observed)
+            return self._members().mean_policy(*observed[:3])
         return self.log_policy(observed).exp()
 
-    def _at_step(self, batch: Any, bs: slice | list[int], t: int) -> Observed:
-        steps = torch.full((len(range(batch.batch_size)[bs]) if isinstance(bs, slice) else len(bs),), t)
-        return self._observed(batch, (bs, t), steps.to(batch.device))
-
     def _observed(
-        self, batch: Any, rows: tuple[Any, Any], steps: Tensor, agents: Tensor | None = None
+        self, batch: Any, rows: tuple[Any, Any], steps: Tensor | int, agents: Tensor | None = None
     ) -> Observed:
         where = rows if agents is None else (rows[0].unsqueeze(-1), rows[1].unsqueeze(-1), agents)
         obs = batch["obs"][where].float()  # [R, N, O]
         if self.make_features is not None:
             assert self.horizon is not None
-            obs = self.make_features(obs, batch["state"][rows], steps / self.horizon)
-        if obs.shape[-1] != self.n_features:
-            raise UserError(
-                f"an observation has {obs.shape[-1]} numbers, the network takes {self.n_features}"
-            )
+            population = batch["state"][rows]  # [R, K]
+            progress = torch.as_tensor(steps, device=obs.device) / self.horizon
+            obs = self.make_features(obs, population, progress.expand(len(obs)))
+        knows_itself = agents is None and not self.shares_policy
+        require_size(obs, n_features=self.n_features, n_agents=self.n_agents if knows_itself else None)
         everyone = torch.ones((), dtype=torch.bool, device=obs.device)
         present = (obs != 0).any(-1) if self.masks_absent else everyone.expand(obs.shape[:-1])
-        column = batch["avail_actions"]
-        masks = any(column.stride())
-        available = column[where] > 0 if masks else everyone.expand(*obs.shape[:-1], self.n_actions)
+        available = batch["avail_actions"]
+        if masks_nothing(available):
+            available = everyone.expand(*obs.shape[:-1], self.n_actions)
+        else:
+            available = available[where] > 0
         return Observed(obs, present, available, agents)
 
-    def _logits(self, observed: Observed, agents: Tensor | None = None) -> Tensor:
-        if observed.agents is not None:
-            assert agents is None, "these are the agents already"
-            return mask(self.agent(observed.features, None, observed.agents), observed.available)
-        logits = self.agent(observed.features, observed.present, agents)
-        return mask(logits, observed.available, agents)
+    def _members(self) -> Iterates:
+        if self._iterates is None:
+            self._iterates = Iterates(self.agent, self.history.members(self.output_policy))
+        return self._iterates
 
-    @torch.no_grad()
-    def _mean_policy(self, observed: Observed) -> Tensor:
-        """Mean over the iterates of the policies they stand for, [R, N, A]."""
-        members = self.history.members(self.output_policy)  # [K, P]
-        total = torch.zeros((), device=observed.features.device)
-        for weights in members:
-            logits = torch.func.functional_call(
-                self.agent, as_weights(self.agent, weights), (observed.features, observed.present)
+    def _watch(self, logits: Tensor) -> None:
+        finite = logits.sum().isfinite()
+        self._finite = finite if self._finite is None else self._finite & finite
+        if logits.device.type == "cpu":
+            self._require_finite()
+
+    def _require_finite(self) -> None:
+        if self._finite is not None and not bool(self._finite):
+            raise DivergenceError(
+                "the policy's logits hold NaN or infinity: training diverged, lower lr, or an environment "
+                "showed such an observation"
             )
-            total = total + torch.softmax(mask(logits, observed.available), -1)
-        return total / len(members)
+
+    # What a judge calls.
+
+    def scored_policies(self) -> dict[str, Policy]:
+        """The policies kept, as policies of the mean-field game, (h, nu [S]) -> [S, A].
+
+        Only where local states are numbered and all agents share a policy, which is then evaluated in
+        every local state. The population embeds as the mean over nu of the learnt feature.
+        """
+        if self.info is None or self.info["n_states"] is None or not self.shares_policy:
+            return {}
+        kept = self.history.kept() or ("last",)
+        return {name: self._scored(name) for name in kept}
+
+    def _scored(self, name: str) -> Policy:
+        vector = torch.nn.utils.parameters_to_vector(self.agent.parameters()).detach()
+        members = vector.unsqueeze(0) if name == "last" else self.history.members(name)
+        iterates = Iterates(self.agent, members)
+        assert self.info is not None
+        n_states, horizon = self.info["n_states"], self.info["horizon"]
+        make_features = self.info["features"][1]
+
+        def policy(h: int, nu: Tensor) -> Tensor:
+            shares = nu.float().unsqueeze(0)  # [1, S]
+            parts = torch.arange(n_states, device=nu.device, dtype=torch.float32).reshape(1, -1, 1)
+            features = make_features(parts, shares, torch.full_like(shares[:, 0], h / horizon))
+            return iterates.mean_policy(features, shares)[0]
+
+        return policy
 
     # The host's housekeeping.
 
@@ -188,14 +253,12 @@ class ObservationMAC:
     def load_state(self, other_mac: "ObservationMAC") -> None:
         """Copy the agent's parameters and the history from another controller."""
         self.agent.load_state_dict(other_mac.agent.state_dict())
-        if self.history.count:
-            self.history.load_state_dict(other_mac.history.state_dict(), self.agent.device)
+        self._take(other_mac.history)
 
     def cuda(self) -> None:
         """Move the agent and the history to the GPU."""
         self.agent.cuda()
-        if self.history.count:
-            self.history.load_state_dict(self.history.state_dict(), "cuda")
+        self._take(self.history)
 
     def save_models(self, path: str) -> None:
         """Write agent.th, and policy.th: the history and what the policy is for."""
@@ -204,19 +267,30 @@ class ObservationMAC:
         torch.save({"meta": self._meta(), "history": history}, Path(path) / POLICY_FILE)
 
     def load_models(self, path: str) -> None:
-        """Restore what ``save_models`` wrote."""
+        """Restore what ``save_models`` wrote.
+
+        Raises:
+            UserError: a policy that cannot play here (``require_fitting``), or iterates too few for the
+                output policy of this run.
+        """
         saved = torch.load(Path(path) / POLICY_FILE, map_location="cpu", weights_only=True)
-        meta, free = self._meta(), {"output_policy", "n_agents"}
-        require_same({key: value for key, value in meta.items() if key not in free}, saved["meta"], path)
+        require_fitting(self._meta(), saved, path)
+        history = read_history(self.output_policy, saved, path)
         state = torch.load(Path(path) / "agent.th", map_location=self.agent.device, weights_only=True)
         self.agent.load_state_dict(state)
-        if saved["history"] is not None and self.output_policy != "last":
-            self.history.load_state_dict(saved["history"], self.agent.device)
+        self._take(history)
+
+    def _take(self, history: ParameterHistory) -> None:
+        """Have the iterates of a history, on the agent's device."""
+        if history.count:
+            self.history.load_state_dict(history.state_dict(), self.agent.device)
+        self._iterates = None
 
     def _meta(self) -> dict[str, object]:
         """What a checkpoint must agree on, and the policy it returns."""
         return {
-            "kind": "observation",
+            "kind": KIND,
+            "agent": "deep_set_network",
             "game": self.game,
             "n_features": self.n_features,
             "n_actions": self.n_actions,
@@ -231,45 +305,27 @@ class ObservationMAC:
         }
 
 
-def mask(logits: Tensor, available: Tensor, agents: Tensor | None = None) -> Tensor:
-    """Logits [R, J, A] with those of unavailable actions [R, N, A] made hopeless; J of the N agents."""
-    if not any(available.stride()):
+def masked(logits: Tensor, observed: Observed, agents: Tensor | None = None) -> Tensor:
+    """Logits of J agents [R, J, A] without the actions that they may not take."""
+    if masks_nothing(observed.available):
         return logits
-    available = available if agents is None else available[:, agents]
-    return logits.masked_fill(~available, UNAVAILABLE)
+    return mask_logits(logits, observed.available if agents is None else observed.available[:, agents])
 
 
-def as_weights(module: torch.nn.Module, vector: Tensor) -> dict[str, Tensor]:
-    """A vector [..., P] of all parameters as a dictionary by name, [..., *shape]."""
-    shapes = {name: value.shape for name, value in module.named_parameters()}
-    chunks = vector.split([shape.numel() for shape in shapes.values()], -1)
-    return {
-        name: c.reshape(*c.shape[:-1], *shape)
-        for (name, shape), c in zip(shapes.items(), chunks, strict=True)
-    }
-
-
-def check_settings(args: SimpleNamespace, identity: str) -> None:
-    """Refuse what the networks cannot serve.
+def require_size(features: Tensor, *, n_features: int, n_agents: int | None) -> None:
+    """Refuse observations [R, N, F] that the network was not made for; N is free where it is None.
 
     Raises:
-        UserError: naming key, value and remedy.
+        UserError: an environment whose observations changed size, or more or fewer agents than know who
+            they are.
     """
-    if identity not in IDENTITIES:
-        raise UserError(f"identity={identity}: choose one of {', '.join(IDENTITIES)}")
-    if args.output_policy not in OUTPUT_POLICIES:
-        raise UserError(f"output_policy={args.output_policy}: choose one of {', '.join(OUTPUT_POLICIES)}")
-    if args.hidden_dim < 1:
-        raise UserError(f"hidden_dim={args.hidden_dim}: must be at least 1")
-    if args.embedding_dim < 0:
-        raise UserError(f"embedding_dim={args.embedding_dim}: must be 0 (none) or more")
-    if identity == "own_network" and args.embedding_dim:
+    if features.shape[-1] != n_features:
         raise UserError(
-            f"embedding_dim={args.embedding_dim}: with identity=own_network N networks would each embed N "
-            "agents, set embedding_dim=0"
+            f"an observation holds {features.shape[-1]} numbers, the network takes {n_features}: the "
+            "observations of an environment must not change size while it is played"
         )
-    if args.population_dependent and not args.embedding_dim:
+    if n_agents is not None and features.shape[-2] != n_agents:
         raise UserError(
-            "population_dependent=True, embedding_dim=0: the policy sees the population through the "
-            "embedding, set embedding_dim above 0, or population_dependent=False"
+            f"{features.shape[-2]} agents act, and the network knows {n_agents} by their index: only "
+            "identity=none plays among any number of agents"
         )

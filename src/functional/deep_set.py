@@ -10,11 +10,12 @@ def masked_mean(features: Tensor, present: Tensor) -> Tensor:
 
     Args:
         features: x [..., N, E].
-        present: p [..., N] bool; a stride of 0 throughout tells that it is one value for all, read once.
+        present: p [..., N] bool; or shares that sum to 1, for a population that is a distribution over
+            the N kinds of agent that ``features`` lists.
 
     Returns:
         [..., E]; 0 where nobody is present.
     """
     assert features.shape[:-1] == present.shape, (features.shape, present.shape)
-    weights = present.to(features.dtype).unsqueeze(-1)  # [..., N, 1]
-    return (features * weights).sum(-2) / weights.sum(-2).clamp(min=1)
+    weights = present.to(features.dtype).unsqueeze(-2)  # [..., 1, N]
+    return (weights @ features).squeeze(-2) / weights.sum(-1).clamp(min=1)
