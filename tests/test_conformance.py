@@ -19,6 +19,7 @@ ENVS = sorted((SOURCE / "config" / "envs").glob("*.yaml"))
 DEFAULT = SOURCE / "host" / "config" / "default.yaml"
 SET_BY_THE_HOST = {"n_agents", "n_actions", "state_shape", "episode_limit", "device", "unique_token"}
 SET_BY_THE_RUNNER = {"population_info"}
+SET_BY_THE_CONTROLLER = {"observation_features"}
 PLUGIN = [
     path
     for part in ("controllers", "learners", "modules", "runners", "envs")
@@ -31,7 +32,16 @@ def load(path):
 
 
 def named(files, key):
-    return {load(path)[key] for path in files if key in load(path)}
+    """The pieces that yaml files name, or offer in the comment of a choice left to ``auto``."""
+    values = {path: load(path)[key] for path in files if key in load(path)}
+    names = {value for value in values.values() if value != "auto"}
+    for path in (path for path, value in values.items() if value == "auto"):
+        comment = re.search(rf"^{key}: auto # (.*?);", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        offered = comment[1].split(" | ")
+        assert offered[0] == "auto"
+        assert len(offered) > 2, "a choice is between two at least"
+        names |= set(offered[1:])
+    return names
 
 
 @pytest.mark.parametrize(
@@ -146,7 +156,7 @@ def test_every_key_that_is_read_is_given():
     given = {key for path in [DEFAULT, *ALGS, *ENVS] for key in load(path)}
     read = {key for path in PLUGIN for key in keys_read(path)}
     assert {"tau", "c_xi", "batch_size_run", "output_policy", "env_args"} <= read  # the reader works
-    assert read <= given | SET_BY_THE_HOST | SET_BY_THE_RUNNER
+    assert read <= given | SET_BY_THE_HOST | SET_BY_THE_RUNNER | SET_BY_THE_CONTROLLER
 
 
 def strings_of(path):
