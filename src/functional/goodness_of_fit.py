@@ -86,3 +86,20 @@ def same_law(first: Tensor, second: Tensor) -> Tensor:
     terms = torch.where(common, (seen - due) ** 2 / due.clamp(min=LEAST_EXPECTED), 0.0).sum()
     degrees = (common.sum(-1) - 1).clamp(min=0).sum()
     return survival(terms, degrees)
+
+
+def mean_p_values(sums: Tensor, counts: Tensor, means: Tensor) -> Tensor:
+    """P-values that sums of draws in [0, 1] have the means they are said to have.
+
+    2 exp(-n KL(mean drawn | mean)), KL of two coins, bounds both tails of n independent draws in [0, 1]
+    whatever their laws (Hoeffding 1963, Theorem 1): a sound mean fails no more often than it says.
+
+    Args:
+        sums: of the draws of each group, any shape.
+        counts: how many they are.
+        means: in [0, 1].
+    """
+    counts, p = counts.double(), means.double().clamp(0.0, 1.0)
+    q = (sums.double() / counts.clamp(min=1)).clamp(0.0, 1.0)
+    apart = torch.xlogy(q, q / p) + torch.xlogy(1 - q, (1 - q) / (1 - p))  # inf where p is 0 and q is not
+    return torch.where(counts > 0, (2 * (-counts * apart).exp()).clamp(max=1.0), 1.0)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..functional.distributions import count_values
 from .base import PopulationGame, Step, look_up
 from .taxi_map import ACTIONS, APPEARS, fares, jam_probability, taxi_constants, taxi_map
 
@@ -86,28 +87,34 @@ class TaxiLite(PopulationGame):
         self._after = self._statuses_after()  # [K, Z, Z] float64
         self._stayed, self._moved = self._outcomes()  # [S, 1, S] and [S, A, S] float64
 
+    def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
+        """Advance all agents of all episodes by one environment step; [B, N] int64 each."""
+        tile = states // N_STATUSES
+        counts = count_values(tile, self.n_tiles)  # all that a step reads of the others
+        itself = int(self.population == "others")
+        return self._sample(states, actions, look_up((counts - itself) / (self.n_agents - itself), tile))
+
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
+        by_tile = others.unflatten(-1, (self.n_tiles, N_STATUSES)).sum(-1)  # [B, S, K]
+        own = self.sites.expand(len(others), -1).unsqueeze(-1)
+        return self._sample(states, actions, look_up(by_tile.gather(-1, own).squeeze(-1), states))
+
+    def _sample(self, states: Tensor, actions: Tensor, met: Tensor) -> Step:
+        """A step of agents that meet these shares on their tiles, [B, N]."""
         draws = torch.rand(3, *states.shape, generator=self.generator, device=self.device)
-        tile, status = states // N_STATUSES, states % N_STATUSES
-        jam = jam_probability(look_up(self._nu(others), states)) * self._spread
-        tile = torch.where(draws[0] < jam, tile, self._targets[states, actions])
+        status = states % N_STATUSES
+        jam = jam_probability(met) * self._spread
+        tile = torch.where(draws[0] < jam, states // N_STATUSES, self._targets[states, actions])
         address = self.map.address[tile]
         delivers = status - N_ADDRESSES == address
         first, second = self._fares
         rewards = torch.where(status > N_ADDRESSES + self.map.n_in_region, second, first) * delivers
-        takes = status == address
-        status = torch.where(takes, N_ADDRESSES + self.map.other_address(address, draws[1]), status)
-        status = status.masked_fill(delivers, NOBODY)
-        appears = (status == NOBODY) & (draws[2] < APPEARS)
-        where = (draws[2] * (N_ADDRESSES / APPEARS)).long() + 1  # .8 / 6 each of them
-        status = torch.where(appears, where.clamp(max=N_ADDRESSES), status)
+        elsewhere = N_ADDRESSES + self.map.other_address(address, draws[1])
+        status = torch.where(status == address, elsewhere, status).masked_fill(delivers, NOBODY)
+        where = (draws[2] * (N_ADDRESSES / APPEARS)).long() + 1  # .8 / 6 each address, the rest nobody
+        where = where.masked_fill(where > N_ADDRESSES, NOBODY)
+        status = torch.where(status == NOBODY, where, status)
         return Step(tile * N_STATUSES + status, rewards)
-
-    def _nu(self, others: Tensor) -> Tensor:
-        """Share on its own tile as a taxi in each state meets it: [B, S, S] -> [B, S]."""
-        by_tile = others.unflatten(-1, (self.n_tiles, N_STATUSES)).sum(-1)  # [B, S, K]
-        own = self.sites.expand(len(others), -1).unsqueeze(-1)
-        return by_tile.gather(-1, own).squeeze(-1)
 
     def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
         jam = self._jam(mu, personal).unsqueeze(-1).unsqueeze(-1)  # [..., S, 1, 1]

@@ -8,52 +8,66 @@ import torch
 from torch import Tensor
 
 from ...functional.goodness_of_fit import same_law
-from ..base import PopulationGame
+from ..base import PopulationGame, Step
 from .subject import AGENTS_AT_ONCE, TOLERANCE, NotApplicable, Subject, distributions, require
+
+BINS = 8  # of rewards that are compared in law
 
 
 def check_batch(subject: Subject) -> str:
     """Episodes of a batch do not touch each other."""
-    together = subject.step(subject.profiles).rewards
-    alone = torch.cat([subject.step(profile.unsqueeze(0)).rewards for profile in subject.profiles])
-    error = (together - alone).abs().max().item()
-    require(error <= TOLERANCE, f"an episode pays {error:.2g} more or less in a batch than alone")
-    p = same_law(_next_counts(subject, mixed=True), _next_counts(subject, mixed=False)).item()
+    if not subject.game.random_rewards:
+        together = subject.step(subject.profiles).rewards
+        alone = torch.cat([subject.step(profile.unsqueeze(0)).rewards for profile in subject.profiles])
+        error = (together - alone).abs().max().item()
+        require(error <= TOLERANCE, f"an episode pays {error:.2g} more or less in a batch than alone")
+    batches, single = _drawn_counts(subject, mixed=True), _drawn_counts(subject, mixed=False)
+    p, paid = (same_law(*counts).item() for counts in zip(batches, single, strict=True))
     require(p > subject.level, f"an episode moves otherwise in a batch than alone (p = {p:.1g})")
+    require(paid > subject.level, f"an episode pays otherwise in a batch than alone (p = {paid:.1g})")
     return f"episodes are independent, p = {p:.2g}"
 
 
 def check_memory(subject: Subject) -> str:
     """A step depends on states and actions alone, not on what was played before."""
+    before = subject.game.generator.get_state()
     first = subject.step(subject.profiles).rewards
     subject.play()
+    subject.game.generator.set_state(before)  # so that luck is the same
     second = subject.step(subject.profiles).rewards
     error = (first - second).abs().max().item()
     require(error <= TOLERANCE, f"the same cells pay {error:.2g} more or less after an episode was played")
-    before = _next_counts(subject, mixed=True)
+    earlier = _drawn_counts(subject, mixed=True)[0]
     subject.play()
-    p = same_law(before, _next_counts(subject, mixed=True)).item()
+    p = same_law(earlier, _drawn_counts(subject, mixed=True)[0]).item()
     require(p > subject.level, f"agents move otherwise after an episode was played (p = {p:.1g})")
     return f"the past is forgotten, p = {p:.2g}"
 
 
-def _next_counts(subject: Subject, *, mixed: bool) -> Tensor:
-    """Next states drawn at the last four profiles by type and cell, [K, S]; each alone if not mixed."""
+def _drawn_counts(subject: Subject, *, mixed: bool) -> tuple[Tensor, Tensor]:
+    """Next states [K, S] and rewards [K, BINS] drawn at the last four profiles by type and cell.
+
+    Each profile alone if not mixed.
+    """
     game = subject.game
     profiles = subject.profiles[-4:]
     repeats = max(20, -(-subject.draws // (4 * game.n_agents)))
-    counts: Tensor | int = 0
+    moved: Tensor | int = 0
+    paid: Tensor | int = 0
     at_once = max(1, AGENTS_AT_ONCE // (4 * game.n_agents))
     for start in range(0, repeats, at_once):
         now = min(at_once, repeats - start)
         if mixed:
-            drawn = subject.step(profiles.repeat(now, 1)).next_states.reshape(now, len(profiles), -1)
+            drawn = subject.step(profiles.repeat(now, 1))
         else:
-            each = [subject.step(profile.expand(now, -1)).next_states for profile in profiles]
-            drawn = torch.stack(each, 1)  # [now, 4, N]
-        counts = counts + subject.count_next(profiles, drawn.flatten(0, 1))
-    assert isinstance(counts, Tensor)
-    return counts.reshape(-1, game.n_states)
+            each = [subject.step(profile.expand(now, -1)) for profile in profiles]
+            drawn = Step(*(torch.stack(parts, 1).flatten(0, 1) for parts in zip(*each, strict=True)))
+        moved = moved + subject.count_next(profiles, drawn.next_states)
+        bins = (drawn.rewards * BINS).long().clamp(0, BINS - 1)
+        paid = paid + subject.count(profiles, bins, BINS)
+    assert isinstance(moved, Tensor)
+    assert isinstance(paid, Tensor)
+    return moved.flatten(0, 2), paid.flatten(0, 2)
 
 
 def check_seed(subject: Subject) -> str:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...functional.distributions import count_values
-from ...functional.goodness_of_fit import goodness_of_fit
+from ...functional.goodness_of_fit import goodness_of_fit, mean_p_values
 from ..base import PopulationGame
 from .subject import TOLERANCE, Drawn, NotApplicable, Rows, Subject, Wrong, need_tables, require
 
@@ -81,6 +81,10 @@ def check_rewards(subject: Subject) -> str:
     require(inside, f"rewards from {low:g} to {high:g} were paid, not in [0, 1]")
     if not subject.game.has_tables:
         return f"from {low:.3g} to {high:.3g}"
+    if subject.game.random_rewards:
+        p, message = _mean_misfit(subject, subject.others)
+        require(p > subject.level, f"{message} (p = {p:.1g})")
+        return f"reward_table in the mean, p = {p:.2g}, from {low:.3g} to {high:.3g}"
     error, where = _reward_error(subject, subject.others)
     require(error <= TOLERANCE, f"step pays {error:.2g} more or less than reward_table {where}")
     return f"equal to reward_table, from {low:.3g} to {high:.3g}"
@@ -98,6 +102,23 @@ def _reward_error(subject: Subject, rows: Rows) -> tuple[float, str]:
     state, action = divmod(int(subject.profiles.reshape(-1)[worst]), subject.game.n_actions)
     u = subject.game.personal[worst % subject.game.n_agents].item()
     return errors.max().item(), f"at s = {state}, a = {action}, u = {u:g}"
+
+
+def _mean_misfit(subject: Subject, rows: Rows) -> tuple[float, str]:
+    """P-value of the mean rewards drawn by every group against the rows', and the group that fits worst."""
+    drawn = subject.drawn
+    paid = drawn.paid[rows.profile, rows.type, rows.cell]
+    n_draws = _of(drawn, rows).sum(-1)
+    p_values = mean_p_values(paid, n_draws, rows.rewards)
+    together = mean_p_values(paid.sum(), n_draws.sum(), (rows.rewards * n_draws).sum() / n_draws.sum())
+    worst = int(p_values.argmin())
+    state, action = divmod(int(rows.cell[worst]), subject.game.n_actions)
+    message = (
+        f"the mean reward at s = {state}, a = {action}, u = {subject.types[rows.type[worst]].item():g} is "
+        f"{rows.rewards[worst].item():.4f} in reward_table and "
+        f"{(paid[worst] / n_draws[worst].clamp(min=1)).item():.4f} in {int(n_draws[worst])} draws"
+    )
+    return min(1.0, p_values[worst].item() * len(p_values), together.item()), message
 
 
 def check_others(subject: Subject) -> str:
@@ -132,8 +153,8 @@ def _check_states_met(subject: Subject) -> None:
 def _check_convention(subject: Subject) -> None:
     """Rewards or laws that fit the population an agent does not meet, and not the one it does."""
     game = subject.game
-    right, wrong = (_reward_error(subject, rows)[0] for rows in (subject.others, subject.opposite))
-    if right > TOLERANCE >= wrong:
+    right, wrong = (_rewards_fit(subject, rows) for rows in (subject.others, subject.opposite))
+    if wrong and not right:
         raise Wrong(_whom(game))
     fits = [
         goodness_of_fit(_of(subject.drawn, rows), rows.laws) for rows in (subject.others, subject.opposite)
@@ -141,6 +162,13 @@ def _check_convention(subject: Subject) -> None:
     p, q = (0.0 if fit.impossible.any() else min(fit.overall.item(), _least(fit.p_values)) for fit in fits)
     if p < subject.level < q:
         raise Wrong(_whom(game))
+
+
+def _rewards_fit(subject: Subject, rows: Rows) -> bool:
+    """Whether what was paid is what the rows say."""
+    if subject.game.random_rewards:
+        return _mean_misfit(subject, rows)[0] > subject.level
+    return _reward_error(subject, rows)[0] <= TOLERANCE
 
 
 def _least(p_values: Tensor) -> float:

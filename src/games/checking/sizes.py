@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..base import PopulationGame
+from ..base import PopulationGame, Table
 from .subject import TOLERANCE, Subject, distributions, need_tables, require
 
 
@@ -117,21 +117,35 @@ def check_tables(subject: Subject) -> str:
 
 
 def _check_declared(subject: Subject, mu: Tensor) -> None:
-    """A law that is declared to read nothing reads nothing, and a local reward nothing but its own state."""
+    """A law that is declared to read nothing reads nothing, and a local one nothing but its own site."""
     game, zero = subject.game, mu.new_zeros(())
     if game.fixed_transition:
         laws = [game.transition_at(torch.tensor(h).to(mu.device), mu, zero) for h in {0, subject.h}]
         apart = max((law - laws[0][:1]).abs().max().item() for law in laws)
         require(apart < 1e-9, f"fixed_transition, but rows of transition_table move by {apart:.2g}")
-    if game.local_reward:
-        reward, other = game.reward_at(subject.steps, mu[0], zero), mu.flip(-2).roll(1, 0)[1]
-        for s in range(game.n_states):
-            measure = 3 * other
-            measure[s] = mu[0, s].sum() / game.n_actions
-            apart = (game.reward_at(subject.steps, measure, zero)[s] - reward[s]).abs().max().item()
-            require(
-                apart < TOLERANCE, f"local_reward, but that of state {s} moves by {apart:.2g} with others"
-            )
+    declared = {"local_transition": game.transition_at, "local_reward": game.reward_at}
+    for name, table in declared.items():
+        if getattr(game, name):
+            s, apart = _reads_elsewhere(subject, table, mu)
+            what = f"{name}, but that of state {s} moves by {apart:.2g} with others"
+            require(apart < TOLERANCE, what)
+
+
+def _reads_elsewhere(subject: Subject, table: Table, mu: Tensor) -> tuple[int, float]:
+    """The state whose row moves most with what is not the share on its own site, and by how much."""
+    game, zero = subject.game, mu.new_zeros(())
+    sites = torch.arange(game.n_states).to(mu.device) if game.sites is None else game.sites
+    require(sites.shape == (game.n_states,), f"sites have shape {list(sites.shape)}, not [{game.n_states}]")
+    here, other = table(subject.steps, mu[0], zero), 3 * mu.flip(-2).roll(1, 0)[1]
+    moves: list[tuple[float, int]] = []
+    for site in sites.unique():
+        there = (sites == site).nonzero().squeeze(1)
+        measure = other.clone()
+        measure[there] = mu[0, there].sum() / (len(there) * game.n_actions)
+        off = (table(subject.steps, measure, zero)[there] - here[there]).abs().flatten(1).amax(1)
+        moves.append((off.max().item(), int(there[int(off.argmax())])))
+    apart, s = max(moves)
+    return s, apart
 
 
 def _check_steps(subject: Subject, mu: Tensor) -> None:

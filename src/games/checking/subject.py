@@ -48,10 +48,12 @@ class Drawn(NamedTuple):
     """Attributes:
     counts: next states by profile, type and cell, [P, T + 1, C, S].
     rewards: of one step, [P, N].
+    paid: sums of all rewards by profile, type and cell, [P, T + 1, C] float64.
     """
 
     counts: Tensor
     rewards: Tensor
+    paid: Tensor
 
 
 @dataclass
@@ -193,27 +195,42 @@ class Subject:
         counts = torch.zeros(
             n_profiles, n_types + 1, n_cells, game.n_states, dtype=torch.long, device=game.device
         )
+        paid = torch.zeros(counts.shape[:-1], dtype=torch.float64, device=game.device)
         rewards, left = None, repeats
         while left > 0:
             now = min(at_once, max(1, left // 2))
             step = self.step(self.profiles.repeat(now, 1))  # [now * P, N]
             counts += self.count_next(self.profiles, step.next_states)
+            paid += self.sum_rewards(self.profiles, step.rewards)
             rewards = step.rewards[:n_profiles] if rewards is None else rewards
             if left == repeats:
                 self.play()  # a game that remembers shows it in what follows
             left -= now
         assert rewards is not None
-        return Drawn(counts, rewards)
+        return Drawn(counts, rewards, paid)
 
     def count_next(self, profiles: Tensor, next_states: Tensor) -> Tensor:
         """Next states [R P, N] of profiles [P, N], each R times in turn, as counts [P, T + 1, C, S]."""
-        n_profiles, n_types = len(profiles), len(self.types) + 1
-        sizes = (n_profiles, n_types, self.n_cells, self.game.n_states)
-        first = torch.arange(n_profiles, device=profiles.device).unsqueeze(1)
-        group = (first * n_types + self.type_of) * self.n_cells + profiles  # [P, N]
-        drawn = next_states.reshape(-1, *profiles.shape)  # [R, P, N]
-        key = (group * self.game.n_states + drawn).reshape(1, -1)
+        return self.count(profiles, next_states, self.game.n_states)
+
+    def count(self, profiles: Tensor, values: Tensor, n_values: int) -> Tensor:
+        """Values below V [R P, N] of what happened at profiles [P, N], as counts [P, T + 1, C, V]."""
+        sizes = (len(profiles), len(self.types) + 1, self.n_cells, n_values)
+        drawn = values.reshape(-1, *profiles.shape)  # [R, P, N]
+        key = (self._groups(profiles) * n_values + drawn).reshape(1, -1)
         return count_values(key, math.prod(sizes)).reshape(sizes)
+
+    def sum_rewards(self, profiles: Tensor, rewards: Tensor) -> Tensor:
+        """Rewards [R P, N] of profiles [P, N], summed by group: [P, T + 1, C] float64."""
+        sizes = (len(profiles), len(self.types) + 1, self.n_cells)
+        key = self._groups(profiles).expand(len(rewards) // len(profiles), *profiles.shape)
+        paid = torch.bincount(key.reshape(-1), rewards.reshape(-1).double(), minlength=math.prod(sizes))
+        return paid.reshape(sizes)
+
+    def _groups(self, profiles: Tensor) -> Tensor:
+        """Profile, type and cell of every agent as one number, [P, N]."""
+        first = torch.arange(len(profiles), device=profiles.device).unsqueeze(1)
+        return (first * (len(self.types) + 1) + self.type_of) * self.n_cells + profiles
 
 
 def distributions(subject: Subject, n: int) -> Tensor:
