@@ -142,8 +142,8 @@ class MFPMDObservationsLearner(EpochLearner):
         present = torch.zeros_like(actions, dtype=torch.bool)
         for rows in self.pieces(len(episodes)):
             at = episodes[rows], steps[rows]
-            observed = self.mac.observed(batch, *at)
-            present[at] = observed.present[:, agents]
+            observed = self.mac.observed(batch, *at, self.followed(agents, critic=True))
+            present[at] = of_agents(observed, observed.present, agents)
             for held, value in zip(seen, self.judged(observed, agents, actions[at]), strict=True):
                 held[at] = value
         entropies, log_taken, taken, values = seen
@@ -165,7 +165,7 @@ class MFPMDObservationsLearner(EpochLearner):
 
     def judged(self, observed: Any, agents: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
         """Ent(pi), log pi(a), Q(a) and what a state is worth to the step before, [r, J] each."""
-        log_policy = self.mac.log_policy(observed, agents)  # [r, J, A]
+        log_policy = self.log_policy(observed, agents)  # [r, J, A]
         q_values = self.q_values(observed, agents)
         taken = q_values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         log_taken = log_policy.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
@@ -173,9 +173,19 @@ class MFPMDObservationsLearner(EpochLearner):
         values = (log_policy.exp() * q_values).sum(-1) if expected else taken
         return entropy(log_policy), log_taken, taken, values
 
+    def followed(self, agents: Tensor, *, critic: bool) -> Tensor | None:
+        """Whose observations a network needs: these agents', or None for everyone's, whom it embeds."""
+        embeds = self.mac.population_dependent or (critic and self.args.embedding_dim > 0)
+        return None if embeds else agents
+
+    def log_policy(self, observed: Any, agents: Tensor) -> Tensor:
+        """log pi of J agents, [r, J, A]."""
+        return self.mac.log_policy(observed, agents if observed.agents is None else None)
+
     def q_values(self, observed: Any, agents: Tensor) -> Tensor:
         """The critic's Q of J agents, [r, J, A], reward units summed from h on."""
-        return self.critic(observed.features, observed.present, agents)
+        present = observed.present if observed.agents is None else None
+        return self.critic(observed.features, present, agents)
 
     def drawn_agents(self, device: torch.device) -> Tensor:
         """Who is learnt from in this epoch, [J] int64 in order."""
@@ -190,6 +200,10 @@ class MFPMDObservationsLearner(EpochLearner):
         """Rows 0 .. n_rows - 1, as many at a time as memory should hold the features of."""
         size = max(1, MOST_FEATURES // (self.args.n_agents * self.mac.n_features))
         return (slice(start, start + size) for start in range(0, n_rows, size))
+
+    def observed(self, batch: Any, rows: Visits, *, critic: bool) -> Any:
+        """What was seen at some rows, of whom a network needs."""
+        return self.mac.observed(batch, rows.episodes, rows.steps, self.followed(rows.agents, critic=critic))
 
     # The fits.
 
@@ -211,7 +225,7 @@ class MFPMDObservationsLearner(EpochLearner):
 
         def loss(step: int) -> Tensor:
             rows = minibatches[step % len(minibatches)]
-            observed = self.mac.observed(batch, rows.episodes, rows.steps)
+            observed = self.observed(batch, rows, critic=True)
             q_values = self.q_values(observed, rows.agents)
             taken = q_values.gather(-1, rows.actions.unsqueeze(-1)).squeeze(-1)
             return weighted_mean((taken - rows.targets).square(), rows.weight)
@@ -223,9 +237,9 @@ class MFPMDObservationsLearner(EpochLearner):
         """The mirror-descent step from the rows that the policy is going to be fitted on."""
         goals = []
         for rows in self.minibatches(visits)[: self.args.policy_steps]:
-            observed = self.mac.observed(batch, rows.episodes, rows.steps)
-            available = observed.available[:, rows.agents]
-            old = self.mac.log_policy(observed, rows.agents)
+            observed = self.observed(batch, rows, critic=True)
+            available = of_agents(observed, observed.available, rows.agents)
+            old = self.log_policy(observed, rows.agents)
             new = mirror_descent_step(
                 old,
                 self.q_values(observed, rows.agents),
@@ -243,9 +257,11 @@ class MFPMDObservationsLearner(EpochLearner):
         def loss(step: int) -> Tensor:
             goal = goals[step % len(goals)]
             rows = goal.visits
-            observed = self.mac.observed(batch, rows.episodes, rows.steps)
-            log_policy = self.mac.log_policy(observed, rows.agents)
-            divergence = divergence_where(observed.available[:, rows.agents], log_policy, goal.new)
+            observed = self.observed(batch, rows, critic=False)
+            log_policy = self.log_policy(observed, rows.agents)
+            divergence = divergence_where(
+                of_agents(observed, observed.available, rows.agents), log_policy, goal.new
+            )
             return weighted_mean(divergence, rows.weight > 0)
 
         return self.descend(loss, self.agent_optimiser, self.args.policy_steps)
@@ -255,10 +271,12 @@ class MFPMDObservationsLearner(EpochLearner):
         """Entropy of the new policy and its divergence from the old, over the visits it was fitted on."""
         entropies, divergences, present = [], [], []
         for rows, old, _ in goals:
-            observed = self.mac.observed(batch, rows.episodes, rows.steps)
-            log_policy = self.mac.log_policy(observed, rows.agents)
+            observed = self.observed(batch, rows, critic=False)
+            log_policy = self.log_policy(observed, rows.agents)
             entropies.append(entropy(log_policy))
-            divergences.append(divergence_where(observed.available[:, rows.agents], log_policy, old))
+            divergences.append(
+                divergence_where(of_agents(observed, observed.available, rows.agents), log_policy, old)
+            )
             present.append(rows.weight > 0)
         counts = torch.cat(present)
         return {
@@ -277,6 +295,11 @@ class MFPMDObservationsLearner(EpochLearner):
             torch.nn.utils.clip_grad_norm_(parameters, self.args.grad_norm_clip)
             optimiser.step()
         return value.item()
+
+
+def of_agents(observed: Any, values: Tensor, agents: Tensor) -> Tensor:
+    """Entries of J agents, [r, J, ...], of what is observed of everyone or of them alone."""
+    return values[:, agents] if observed.agents is None else values
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
