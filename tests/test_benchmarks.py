@@ -4,7 +4,9 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -83,3 +85,96 @@ def test_mann_whitney_is_exact(module):
     assert script.mann_whitney([1, 3], [2, 4]) == pytest.approx(4 / 6)
     assert script.overlap([0.0, 1.0], [1.0, 2.0])
     assert not script.overlap([0.0, 1.0], [1.1, 2.0])
+
+
+LADDER = ["--n-agents", "64", "--seeds", "3", "--rungs", "1,4"]
+TOWN = ["with", "env_args.horizon=4", "hidden_dim=4", "epochs=1", "minibatches=1"]
+TOWN += [f"{key}=2" for key in ("batch_size_run", "batch_size", "buffer_size")]
+
+
+def written_runs(monkeypatch, script, returns):
+    """Runs of the ladder's rungs that were not run: each seed's test returns, by rung."""
+
+    def finished(planned, results):
+        seen = {}
+        for run in planned:
+            curve = np.array([0, 40, 80]), np.array(returns[run.algorithm][run.seed - 1], dtype=float)
+            seen[run] = SimpleNamespace(
+                metrics={script.RETURN: curve}, process={"peak_rss_mib": 300 + run.seed, "machine": "here"}
+            )
+        return seen
+
+    monkeypatch.setattr(script, "find_done", finished)
+
+
+def test_the_ladder_reports_what_it_timed_and_what_was_run(module, capsys, tmp_path, monkeypatch):
+    script = module("identity_ladder")
+    written_runs(
+        monkeypatch,
+        script,
+        {"mf_ppo": [[1, 4, 3], [1, 6, 4], [1, 2, 5]], "mf_ppo_ind": [[1, 1, 1], [1, 1, 1], [1, 1, 1]]},
+    )
+    out = tmp_path / "report"
+    words = [*LADDER, "--results", str(tmp_path), "--only", "timing,report", *TOWN]
+    assert script.main(words) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert rows[0] == list(script.HEAD)
+    assert rows[2][:3] == ["Symm-NN", "`mf_ppo embedding_dim=0`", "3"]
+    half = 4.302653 / 3**0.5  # t of two degrees; the returns 3, 4, 5 have deviation 1
+    assert rows[2][3:6] == ["4.00", f"[{4 - half:.2f}, {4 + half:.2f}]", "5.00"]
+    assert rows[3][3:6] == ["1.00", "[1.00, 1.00]", "1.00"]
+    assert rows[3][9:] == ["100.0 %", "303"]
+    numbers = json.loads((out / "table.json").read_text())
+    assert [len(row["seconds"]) for row in numbers["rungs"]] == [5, 5]
+    assert numbers["rungs"][0]["returns"] == [3.0, 4.0, 5.0]
+    assert numbers["uniform_return"] > 0
+    assert (out / "identity_ladder.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_ladder_reports_before_anything_is_known(module, capsys, tmp_path):
+    script = module("identity_ladder")
+    assert script.main([*LADDER, "--results", str(tmp_path), "--only", "report", *TOWN]) == 0
+    assert "Timed on: nothing yet. Runs on: none yet." in capsys.readouterr().out
+    assert not (tmp_path / "report" / "identity_ladder.png").exists()
+
+
+def test_runs_of_the_ladder_are_equal_but_for_identity(module, tmp_path):
+    script = module("identity_ladder")
+    options = script.parse(["--results", str(tmp_path), "--epochs", "3", "--seeds", "2"])
+    runs = script.planned_runs(options)
+    assert list(runs) == ["Symm-NN", "OH-NN", "ID-NN", "Ind-NN", "Symm-NN, deep set"]
+    for batch in runs.values():
+        assert [run.seed for run in batch] == [1, 2]
+        assert {run.config["t_max"] for run in batch} == {3 * 10 * 128}
+        assert {run.config["test_interval"] for run in batch} == {384}
+    told = {"name", "identity", "learn_agents", "agent"}
+    plain, *others = (
+        {k: v for k, v in runs[name][0].config.items() if k not in told} for name in list(runs)[:4]
+    )
+    assert all(other == plain for other in others)
+    assert plain["embedding_dim"] == 0
+    side_by_side = script.batches(options, runs)
+    assert [len(batch) for batch in side_by_side.values()] == [8, 2]
+    assert [run.seed for run in side_by_side["1"]] == [1] * 4 + [2] * 4
+
+
+def test_too_few_rounds_are_refused(module, capsys):
+    with pytest.raises(SystemExit):
+        module("identity_ladder").main(["--rounds", "4"])
+    assert "--rounds=4" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_ladder_runs_and_takes_what_is_there(module, capsys, tmp_path):
+    words = ["--n-agents", "64", "--seeds", "1", "--epochs", "1", "--jobs", "2", "--results", str(tmp_path)]
+    words += ["--only", "runs,report", *TOWN]
+    script = module("identity_ladder")
+    assert script.main(words) == 0
+    first = capsys.readouterr()
+    rungs = json.loads((tmp_path / "report" / "table.json").read_text())["rungs"]
+    assert [row["seeds"] for row in rungs] == [1, 1, 1, 1, 1, 0]
+    assert all(row["peak_mib"] > 50 for row in rungs[:5])
+    assert script.main(words) == 0
+    assert capsys.readouterr().out == first.out
+    assert len(list((tmp_path / "sacred").glob("*/*/[0-9]*"))) == 5
