@@ -233,7 +233,8 @@ def _symmetry(words: Sequence[str]) -> int:
 def _exploitability(words: Sequence[str]) -> int:
     parser = _Parser(
         prog="mf-pmd exploitability",
-        description="Exploitability of a learnt policy: mean-field, N-player, and what theory promises.",
+        description="Exploitability of a learnt policy: mean-field, N-player, and what theory promises; or, "
+        "in any game, what a trained best response finds of it, a lower bound.",
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="models/TOKEN, models/TOKEN/T_ENV or a results folder")
@@ -242,10 +243,33 @@ def _exploitability(words: Sequence[str]) -> int:
     add("--episodes", type=int, default=400, metavar="E", help="to play; default %(default)s")
     add("--seed", type=int, default=0, metavar="K", help="of all draws; default %(default)s")
     add("--json", action="store_true", help="print one JSON object")
-    add("settings", nargs="*", default=[], metavar="with key=value", help="changes of that game")
+    trained = parser.add_argument_group("trained best response")
+    add = trained.add_argument
+    add("--trained", action="store_true", help="train it; CHECKPOINT may be `uniform`, with --env-config")
+    add("--budget", type=int, metavar="STEPS", help="of the deviators in training; default: a million")
+    add("--start", metavar="POLICY", help="of the deviators: frozen, the others' (default), or uniform")
+    add("--out", metavar="DIR", help="of the learning curve; default: the checkpoint's folder, or results")
+    parser.add_argument("settings", nargs="*", default=[], metavar="with key=value", help="of that game")
     options = parser.parse_intermixed_args(words)
     _require_seed(options.seed)
     env_args = _game_named(options.env_config, _settings(options.settings))
+    if options.trained:
+        from .evaluation.trained_response.verb import trained_exploitability
+
+        return trained_exploitability(
+            options.checkpoint,
+            env_args,
+            policy=options.policy,
+            n_episodes=options.episodes,
+            seed=options.seed,
+            budget=options.budget,
+            start=options.start,
+            out=Path(options.out) if options.out else None,
+            print_json=options.json,
+        )
+    for name in ("budget", "start", "out"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name}={getattr(options, name)}: is of trained best responses, add --trained")
     from .evaluation import theory_verbs
 
     return theory_verbs.exploitability(

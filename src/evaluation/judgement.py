@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..functional.exploitability import mean_field_exploitability
 from ..functional.mean_field import uniform_policy
 from ..games import PopulationGame
-from ..runners.deviations import FEWEST_EPISODES, DeviationScore, Gains, scores_of
+from ..runners.deviations import FEWEST_EPISODES, DeviationScore, Gains, Verdict, scores_of
 from ..runners.played_deviations import Deviators, draw_deviators, played_scores
 from ..runners.seeding import isolated_randomness
 from .checkpoint import AnyPolicy
@@ -56,7 +56,8 @@ def judge(game: PopulationGame, policy: AnyPolicy, *, n_episodes: int, seed: int
         raise UserError(f"--episodes={n_episodes}: at least {FEWEST_EPISODES} are needed")
     model = game.mean_field_model()
     uniform = mean_field_exploitability(model, uniform_policy(game.n_states, game.n_actions)).item()
-    judge_n = _NPlayers(game, policy, n_episodes=n_episodes, seed=seed)
+    choose, individual = act_by(policy, game), not policy.shares_policy
+    judge_n = _NPlayers(game, choose, individual=individual, n_episodes=n_episodes, seed=seed)
     return Judgement(
         mean_field=mean_field_exploitability(model, in_the_mean_field).item(),
         uniform=uniform,
@@ -66,22 +67,45 @@ def judge(game: PopulationGame, policy: AnyPolicy, *, n_episodes: int, seed: int
     )
 
 
+def by_frozen_flows(
+    game: PopulationGame, choose: Choose, *, individual: bool, n_episodes: int, seed: int
+) -> Verdict:
+    """The N-player exploitability of whatever agents do, as in ``judge``, its deviations not played.
+
+    Args:
+        game: with tables.
+        choose: how all agents act.
+        individual: whether they have policies of their own.
+        n_episodes, seed: see ``judge``.
+    """
+    players = _NPlayers(game, choose, individual=individual, n_episodes=n_episodes, seed=seed)
+    score = players.score()
+    return score.verdict(score.gains())
+
+
 class _NPlayers:
     """Plays the episodes of a judgement and scores them."""
 
-    def __init__(self, game: PopulationGame, policy: AnyPolicy, *, n_episodes: int, seed: int) -> None:
-        self.game, self.seed = game, seed
-        self.individual = not policy.shares_policy
-        self.choose = act_by(policy, game)
+    def __init__(
+        self, game: PopulationGame, choose: Choose, *, individual: bool, n_episodes: int, seed: int
+    ) -> None:
+        self.game, self.choose, self.individual, self.seed = game, choose, individual, seed
         at_once = max(1, min(n_episodes, AGENT_STEPS_AT_ONCE // game.n_agents))
         episodes = torch.arange(n_episodes).split(at_once)
         self.batches = [len(part) for part in episodes]
         self.n_episodes = n_episodes
         self.mean_return = float("nan")
 
-    @torch.no_grad()
     def scores(self) -> dict[str, float]:
         """The bracket, and what its deviations are worth when they are played."""
+        score = self.score()
+        gains = score.gains()
+        verdict = score.verdict(gains)
+        return scores_of(verdict) | played_scores(self._played(score, gains, verdict.worst))
+
+    @torch.no_grad()
+    def score(self) -> DeviationScore:
+        """What was played, and ``mean_return`` besides."""
         score = DeviationScore(self.game, individual=self.individual, n_episodes=self.n_episodes)
         total = 0.0
         for k, batch_size in enumerate(self.batches):
@@ -90,9 +114,7 @@ class _NPlayers:
             score.add_returns(returns)
             total += returns.sum().item()
         self.mean_return = total / (self.n_episodes * self.game.n_agents)
-        gains = score.gains()
-        verdict = score.verdict(gains)
-        return scores_of(verdict) | played_scores(self._played(score, gains, verdict.worst))
+        return score
 
     def _returns(
         self, choose: Choose, batch_size: int, watch: Callable[[int, Tensor, Tensor], object] | None = None
@@ -105,6 +127,7 @@ class _NPlayers:
             returns += step.rewards
         return returns
 
+    @torch.no_grad()
     def _played(self, score: DeviationScore, gains: Gains, worst: int) -> dict[str, Tensor]:
         """Returns of deviators less their returns without deviating, same streams, [episodes] each."""
         units = {"mean": None, "max": worst}

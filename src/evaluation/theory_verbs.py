@@ -10,11 +10,11 @@ import torch
 from ..errors import UserError
 from ..functional.checks import NotAPolicyError
 from ..functional.mean_field import Policy, uniform_policy
-from ..games import PopulationGame, require_numbered
+from ..games import Game, PopulationGame, require_numbered, solvable
 from ..runners.population_runner import make_game
 from .checkpoint import load
+from .exploitability_report import any_game_of, as_text, changes, is_its_game, report, trained_elsewhere
 from .exploitability_report import as_json as report_values
-from .exploitability_report import as_text, changes, game_of, is_its_game, report, trained_elsewhere
 from .playing import mean_field_policy
 from .symmetry import report as symmetry_report
 
@@ -100,10 +100,24 @@ def exploitability(
         raise UserError(f"--policy={policy}: choose one of {', '.join(checkpoint.policies)}")
     chosen = checkpoint.policy if policy is None else checkpoint.policies[policy]
     changed = () if env_args is None else changes(checkpoint, env_args)
-    game = game_of(checkpoint, env_args, device="cpu")
+    game = require_tables(any_game_of(checkpoint, env_args, device="cpu"), checkpoint.game)
     try:
         found = report(checkpoint, chosen, game, n_episodes=n_episodes, seed=seed, changed=changed)
     except NotAPolicyError as error:
         raise UserError(f"{checkpoint.path}: {error}") from error
     print(json.dumps(report_values(found), indent=2) if as_json else as_text(found))
     return 0
+
+
+def require_tables(game: Game, key: str) -> PopulationGame:
+    """Pass a game on that is solved exactly.
+
+    Raises:
+        UserError: it has no tables; says what there is instead.
+    """
+    if not solvable(game):
+        raise UserError(
+            f"env_args.key={key}: gives no tables, so that nothing is solved exactly and only a lower bound "
+            "exists, by a trained best response: add --trained"
+        )
+    return game

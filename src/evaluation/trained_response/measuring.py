@@ -74,7 +74,7 @@ def measure(
         with isolated_randomness(game, key):
             undisturbed = returns_of(game, frozen.choose, len(part))
         pairs = [
-            one_deviates(game, frozen, response, undisturbed, types.members(g), key=(*key, g))
+            one_deviates(game, frozen, response, undisturbed, types.members(g), key=(*key, g + 1))
             for g in range(len(types.shares))
         ]
         with_it.append(torch.stack([pair[0] for pair in pairs], 1))
@@ -104,7 +104,7 @@ def one_deviates(
     Args:
         undisturbed: returns of the episodes without, [B, N], which began with the streams ``key[:-1]``.
         members: of whom one deviates.
-        key: of the draw of the deviators.
+        key: of the draw of the deviators; its last number is positive, for trailing zeros make no other key.
     """
     with isolated_randomness(game, key):
         who = draw_one(members, len(undisturbed))

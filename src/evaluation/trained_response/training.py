@@ -19,7 +19,7 @@ from .settings import TrainingSettings
 from .types import Types, draw_distinct
 
 AGENTS_AT_ONCE = 2**16  # of all episodes that are played side by side
-TRAINING, VALIDATION, MEASURING = 1, 2, 3  # random streams, each of its own episodes
+NETWORKS, TRAINING, VALIDATION, MEASURING = range(2**20, 2**20 + 4)  # random streams, no verb uses the same
 
 
 class Plan(NamedTuple):
@@ -99,7 +99,7 @@ def train_response(
     """
     began = time.perf_counter()
     plan = plan_of(game, settings)
-    with isolated_randomness(game, (seed, TRAINING)):
+    with isolated_randomness(game, (seed, NETWORKS)):
         learner = _Learner(game, settings)
     curve = Curve([], [], [], [], [])
     for m in range(plan.n_batches):

@@ -1,5 +1,6 @@
 """Whether a trained deviator was strong enough for its gain to mean anything."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -35,8 +36,8 @@ class Known(NamedTuple):
     """What the deviator should have found, in a game with tables.
 
     Attributes:
-        mean, largest: N-player exploitability by frozen flows; the latter is that of the worst-off type.
-        mean_share, largest_share: of it that the deviator gains, NaN where there is nothing to gain.
+        mean, largest: N-player exploitability by frozen flows, over agents and of the worst off.
+        mean_share, largest_share: of it that the deviator gains; NaN where that cannot be said.
         n_episodes: that the frozen flows are of.
     """
 
@@ -83,20 +84,23 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def compare(gains: Gains, answer: FrozenFlowVerdict, *, n_episodes: int) -> Known:
-    """The gains beside N-player exploitabilities by frozen flows, which solve an agent's problem exactly."""
+def compare(gains: Gains, answer: FrozenFlowVerdict, *, shares_policy: bool, n_episodes: int) -> Known:
+    """The gains beside N-player exploitabilities by frozen flows, which solve an agent's problem exactly.
+
+    Where agents have policies of their own the worst off is one agent there, and a type here: no share then.
+    """
     return Known(
         mean=answer.mean.estimate,
         largest=answer.largest.estimate,
         mean_share=share_of(gains.mean.mean, answer.mean.estimate),
-        largest_share=share_of(gains.largest.mean, answer.largest.estimate),
+        largest_share=share_of(gains.largest.mean, answer.largest.estimate) if shares_policy else math.nan,
         n_episodes=n_episodes,
     )
 
 
 def share_of(part: float, whole: float) -> float:
     """Their ratio; NaN where there is no whole."""
-    return part / whole if whole > 0 else float("nan")
+    return part / whole if whole > 0 else math.nan
 
 
 def strength(curve: Curve, known: Known | None) -> Strength:

@@ -1,0 +1,164 @@
+"""What ``mf-pmd exploitability ... --trained`` says and leaves."""
+
+import math
+from typing import Any, NamedTuple
+
+from ...games import Game
+from ..symmetry.text import aligned
+from .measuring import Gains, Interval
+from .settings import TrainingSettings
+from .training import Response
+from .types import Types
+from .verdict import Strength
+
+
+class TrainedReport(NamedTuple):
+    """Attributes:
+    key, game: name of the game, and the game.
+    policy: what the others play, in words.
+    types: of the agents.
+    settings, response: how the deviators were trained, and what came of it.
+    gains: what they gain.
+    strength: whether they were strong enough.
+    changed: settings of the game that are not those of training, in words.
+    """
+
+    key: str
+    game: Game
+    policy: str
+    types: Types
+    settings: TrainingSettings
+    response: Response
+    gains: Gains
+    strength: Strength
+    changed: tuple[str, ...]
+
+
+def as_json(report: TrainedReport) -> dict[str, Any]:
+    """The report as plain values; bounds are in reward units summed over the horizon."""
+    gains, response, curve = report.gains, report.response, report.response.curve
+    known = report.strength.known
+    return {
+        "kind": "trained best response, a lower bound",
+        "policy": report.policy,
+        "game": report.key,
+        "n_agents": report.game.n_agents,
+        "horizon": report.game.horizon,
+        "exploitability_mean_lower_bound": bound(gains.mean),
+        "exploitability_max_lower_bound": bound(gains.largest),
+        "gain_mean": gains.mean._asdict(),
+        "gain_max": gains.largest._asdict() | {"type": report.types.names[gains.worst]},
+        "types": [
+            {
+                "name": name,
+                "share": share,
+                "gain": gain._asdict(),
+                "return": returns,
+                "deviators_return": deviators,
+            }
+            for name, share, gain, returns, deviators in zip(
+                report.types.names,
+                report.types.shares.tolist(),
+                gains.types,
+                gains.returns,
+                gains.deviators_returns,
+                strict=True,
+            )
+        ],
+        "episodes": gains.n_episodes,
+        "deviator_too_weak": report.strength.too_weak,
+        "why": report.strength.why,
+        "flatness": report.strength.flatness._asdict(),
+        "known_answer": known and known._asdict(),
+        "settings": vars(report.settings),
+        "plan": response.plan._asdict(),
+        "actions": "likeliest" if response.greedy else "sampled",
+        "training_seconds": response.seconds,
+        "curve": curve._asdict(),
+        "changed": list(report.changed),
+    }
+
+
+def bound(gain: Interval) -> float:
+    """What the exploitability is at least: not deviating gains 0."""
+    return max(0.0, gain.lower)
+
+
+def as_text(report: TrainedReport) -> str:
+    """The report to read."""
+    gains, game = report.gains, report.game
+    rows = [
+        [f"mean over agents, at least {bound(gains.mean):.4g}", of_gain(gains.mean)],
+        [
+            f"the worst off, at least {bound(gains.largest):.4g}",
+            f"{of_gain(gains.largest)}, {report.types.names[gains.worst]}",
+        ],
+    ]
+    for name, gain, returns, deviators in zip(
+        report.types.names, gains.types, gains.returns, gains.deviators_returns, strict=True
+    ):
+        rows.append([f"  {name}", f"{of_gain(gain)}, return {returns:.4g}, deviating {deviators:.4g}"])
+    return "\n".join(
+        [
+            f"{report.key}: N = {game.n_agents}, H = {game.horizon}, A = {game.n_actions}, "
+            f"population {game.population}",
+            f"{report.policy}, {gains.n_episodes} episodes with and without one deviator of each type",
+            *(f"judged with {change}" for change in report.changed),
+            "",
+            "exploitability by trained best responses: lower bounds",
+            *aligned(rows),
+            *nothing_found(gains),
+            "",
+            *training_lines(report),
+            *strength_lines(report.strength),
+        ]
+    )
+
+
+def of_gain(gain: Interval) -> str:
+    """'gain 1.2 [1.1, 1.3]'."""
+    return f"gain {gain.mean:.4g} [{gain.lower:.4g}, {gain.upper:.4g}]"
+
+
+def nothing_found(gains: Gains) -> list[str]:
+    """What a bound of 0 means."""
+    if gains.mean.lower > 0:
+        return []
+    return ["the deviators gain nothing that can be told from 0: the bound is 0, which bounds nothing"]
+
+
+def training_lines(report: TrainedReport) -> list[str]:
+    """How the deviators were trained."""
+    plan, response = report.response.plan, report.response
+    alone = "one agent an episode deviates" if plan.k == 1 else f"{plan.k} agents an episode deviate"
+    start = "what the others play" if report.settings.start == "frozen" else "the uniform policy"
+    return [
+        f"training: {response.curve.steps[-1]} steps of deviators in {plan.n_batches} batches of "
+        f"{plan.batch_size} episodes, {response.seconds:.0f} s",
+        f"  {alone} ({plan.k / report.game.n_agents:.1%} of all), started from {start}; "
+        f"they take {'their likeliest' if response.greedy else 'sampled'} actions",
+    ]
+
+
+def strength_lines(strength: Strength) -> list[str]:
+    """How strong they were."""
+    flat, known = strength.flatness, strength.known
+    lines = [
+        f"learning curve: {flat.verdict}; over its last fifth the gain changed by {flat.rise:+.3g} "
+        f"+- {flat.error:.3g}, {flat.tolerated:.3g} is tolerated"
+    ]
+    if known is None:
+        lines.append("known answer: none, this game has no tables or too many; see docs/exploitability.md")
+    else:
+        parts = (
+            (known.mean, known.mean_share, "mean"),
+            (known.largest, known.largest_share, "the worst off"),
+        )
+        found = [
+            f"{name} {whole:.4g}" + ("" if math.isnan(share) else f" (found {share:.0%})")
+            for whole, share, name in parts
+        ]
+        lines.append(f"known answer, frozen flows of {known.n_episodes} episodes: {', '.join(found)}")
+    if strength.too_weak:
+        lines.append(f"deviator too weak: {strength.why}; take a larger --budget")
+    return lines
