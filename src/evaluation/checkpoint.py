@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from ..controllers.mean_field_controller import POLICY_FILE
+from ..controllers.observation_checkpoint import KIND
 from ..controllers.private_table_mac import PRIVATE_TABLE
 from ..errors import UserError
 from ..modules.agents import MeanFieldNetworkAgent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
 from ..modules.running_history import RunningHistory
-from .observation_policy import OBSERVATION, ObservationPolicy, read_observation_policies
+from .observation_policy import ObservationPolicy, read_observation_policies
 
 LOADABLE = (
     "mf_pmd",
@@ -154,7 +155,7 @@ def newest(path: Path) -> Path:
 
 def read_policies(folder: Path, saved: dict[str, Any]) -> Mapping[str, AnyPolicy]:
     """The policies of a checkpoint, out of the contents of its policy.th."""
-    if saved["meta"].get("kind") == OBSERVATION:
+    if saved["meta"].get("kind") == KIND:
         return read_observation_policies(folder, saved)
     return {name: read_policy(name, saved) for name in OUTPUT_POLICIES}
 

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..controllers.observation_mac import LogitsSampler, as_weights
+from ..controllers.observation_mac import LogitsSampler
 from ..errors import UserError
-from ..functional.checks import require_policy
+from ..functional.checks import NotAPolicyError, require_policy
 from ..functional.mean_field import Policy
 from ..games import Game, PopulationGame
 from ..modules.agents import DeepSetNetworkAgent
+from ..modules.iterates import Iterates, as_weights
 from ..modules.parameter_history import ParameterHistory
 from ..modules.policy_history import OUTPUT_POLICIES
 
-OBSERVATION = "observation"  # what a checkpoint of such a policy calls its kind
 END_WITH_THEIR_AGENTS = ("one_hot", "own_network")  # identities that tell nothing of another population
 
 
@@ -48,21 +48,29 @@ class ObservationPolicy:
         """Whether all agents act by one policy of what they observe."""
         return self.identity == "none"
 
-    @torch.no_grad()
     def probabilities(self, features: Tensor) -> Tensor:
-        """pi(. | o_i) of all agents: features [B, N, F] -> [B, N, A]."""
-        present = torch.ones((), dtype=torch.bool, device=features.device).expand(features.shape[:-1])
-        total = torch.zeros((), device=features.device)
-        for weights in self.members:
-            named = as_weights(self.agent, weights)
-            logits = torch.func.functional_call(self.agent, named, (features, present))
-            total = total + torch.softmax(logits, -1)
-        return require_policy(total / len(self.members), name=f"the {self.name} policy")
+        """pi(. | o_i) of all agents, exactly: features [B, N, F] -> [B, N, A]."""
+        rows = Iterates(self.agent, self.members).mean_policy(features, everyone(features))
+        return require_policy(rows, name=f"the {self.name} policy")
 
     @torch.no_grad()
     def act(self, features: Tensor) -> Tensor:
-        """Actions of all agents, drawn from torch's global generator: [B, N, F] -> [B, N] int64."""
-        return LogitsSampler().select_action(self.probabilities(features).log())
+        """Actions of all agents, drawn from torch's global generator: [B, N, F] -> [B, N] int64.
+
+        Of a mean of iterates each agent plays one that it draws, see ``Iterates.drawn_logits``.
+
+        Raises:
+            NotAPolicyError: the network puts out NaN.
+        """
+        if len(self.members) == 1:
+            logits = self.agent(features, everyone(features))
+        else:
+            logits = Iterates(self.agent, self.members).drawn_logits(features, everyone(features))
+        if bool(logits.isnan().any()):
+            raise NotAPolicyError(
+                f"the {self.name} policy puts out NaN: nothing can be said of what it would do"
+            )
+        return LogitsSampler().select_action(logits)
 
     def on_cells(self, game: PopulationGame) -> Policy:
         """The same as a policy of local states, (h, nu [S]) -> [S, A], of a game where they are numbered.
@@ -97,8 +105,7 @@ class ObservationPolicy:
         Returns:
             [B, k, A].
         """
-        present = torch.ones((), dtype=torch.bool, device=features.device).expand(features.shape[:-1])
-        rows = torch.softmax(self.agent(features, present), -1)
+        rows = torch.softmax(self.agent(features, everyone(features)), -1)
         return rows if who is None else rows.gather(1, who.unsqueeze(-1).expand(*who.shape, self.n_actions))
 
     def within(self, game: Game) -> "ObservationPolicy":
@@ -138,12 +145,17 @@ class ObservationPolicy:
 
     def _of_cells(self, features: Tensor, nu: Tensor) -> Tensor:
         """Mean over the iterates of what an agent in each cell does: [S, F] and nu [S] -> [S, A]."""
-        total = torch.zeros((), device=features.device)
         network = _OnCells(self.agent)
-        for weights in self.members:
-            named = as_weights(network, weights)
-            total = total + torch.func.functional_call(network, named, (features, nu))
+        total = torch.zeros((), device=features.device)
+        for vector in self.members:
+            weights = as_weights(network, vector)
+            total = total + torch.func.functional_call(network, weights, (features, nu))
         return total / len(self.members)
+
+
+def everyone(features: Tensor) -> Tensor:
+    """That all agents are there: features [..., N, F] -> [..., N] bool."""
+    return torch.ones((), dtype=torch.bool, device=features.device).expand(features.shape[:-1])
 
 
 class _OnCells(torch.nn.Module):
@@ -159,8 +171,8 @@ class _OnCells(torch.nn.Module):
         alone = features.unsqueeze(1)  # [S, 1, F], everyone of a state in one place
         of_each = network.embed(alone, torch.ones(n_states, 1, dtype=torch.bool, device=nu.device))  # [S, E]
         embedding = None if of_each is None else (nu @ of_each).expand(n_states, -1)
-        everyone = 1 if network.identity == "none" else network.n_agents
-        logits = network(alone.expand(-1, everyone, -1), embedding=embedding, agents=None)  # [S, N or 1, A]
+        n_rows = 1 if network.identity == "none" else network.n_agents
+        logits = network(alone.expand(-1, n_rows, -1), embedding=embedding, agents=None)  # [S, N or 1, A]
         return torch.softmax(logits, -1).mean(1)
 
 

@@ -10,6 +10,7 @@ from mf_pmd.controllers.observation_mac import ObservationMAC
 from mf_pmd.errors import UserError
 from mf_pmd.evaluation.judgement import judge
 from mf_pmd.evaluation.playing import act_by, mean_field_policy, observed, play, rows_by
+from mf_pmd.functional.checks import NotAPolicyError
 from mf_pmd.functional.distributions import count_values
 from mf_pmd.functional.exploitability import mean_field_exploitability
 
@@ -38,7 +39,8 @@ def make_mac(make_game):
         info = {"game": key, "features": (game.n_features, game.features), "horizon": game.horizon}
         args |= {"population_info": {**info, "n_states": game.n_states}, "observation": "index"}
         args |= {"n_agents": game.n_agents, "n_actions": game.n_actions, "hidden_dim": 7}
-        args |= {"output_policy": output_policy, "mask_absent": False}
+        args |= {"output_policy": output_policy, "mask_absent": False, "t_max": 100}
+        args |= {"batch_size_run": 10}
         torch.manual_seed(0)
         mac = ObservationMAC({"obs": {"vshape": game.n_parts}}, {}, SimpleNamespace(**args))
         for _ in range(iterates - 1):
@@ -184,6 +186,16 @@ def test_observations_of_another_size_are_refused(saved, make_game):
     ) as caught:
         act_by(mf_pmd.load(path).policy, other)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_that_puts_out_nan_plays_nothing(saved):
+    mac, game, path = saved("shared", output_policy="last")
+    torch.nn.init.constant_(next(mac.agent.parameters()), torch.nan)
+    mac.save_models(path)
+    policy = mf_pmd.load(path).policy
+    for play_it in (policy.act, policy.probabilities):
+        with pytest.raises(NotAPolicyError, match="NaN"):
+            play_it(observed(game, 2, some_states(game)))
 
 
 @pytest.mark.parametrize("file", ["agent.th", "policy.th"])
