@@ -111,7 +111,7 @@ class MFPPOLearner(EpochLearner):
     def drawn_agents(self, device: torch.device | str) -> Tensor | None:
         """Whom this epoch learns from, [J] int64 in increasing order; None for all."""
         n_agents, n_drawn = self.args.n_agents, self.args.learn_agents
-        if n_drawn in (0, n_agents):
+        if n_drawn == 0 or n_drawn >= n_agents:
             return None
         return torch.randperm(n_agents, device=device)[:n_drawn].sort().values
 
@@ -200,9 +200,9 @@ def check_settings(mac: Any, args: SimpleNamespace) -> None:
     if not hasattr(mac, "observed"):
         raise UserError(f"mac={args.mac}: {args.name} reads what agents observe, set mac=observation_mac")
     require_range(args, positive=("lr", "gamma"), shares=("gamma", "gae_lambda"))
-    if not 0 <= args.learn_agents <= args.n_agents:
-        raise UserError(f"learn_agents={args.learn_agents}: must lie between 0 (all) and N={args.n_agents}")
-    if mac.identity == "own_network" and args.learn_agents not in (0, args.n_agents):
+    if args.learn_agents < 0:
+        raise UserError(f"learn_agents={args.learn_agents}: must not be negative; 0 is all agents")
+    if mac.identity == "own_network" and 0 < args.learn_agents < args.n_agents:
         raise UserError(
             f"learn_agents={args.learn_agents}: with identity=own_network every network learns from its own "
             "agent, set learn_agents=0"
