@@ -192,7 +192,7 @@ class MFPMDObservationsLearner(EpochLearner):
         if self.args.td_agents == "one":
             return torch.zeros(1, dtype=torch.long, device=device)
         n_agents, n_drawn = self.args.n_agents, self.args.learn_agents
-        if n_drawn in (0, n_agents):
+        if n_drawn == 0 or n_drawn >= n_agents:
             return torch.arange(n_agents, device=device)
         return torch.randperm(n_agents, device=device)[:n_drawn].sort().values
 
@@ -328,5 +328,5 @@ def check_sampled(args: SimpleNamespace) -> None:
     )
     if args.critic_type not in (AUTO, OF_OBSERVATIONS):
         raise UserError(f"critic_type={args.critic_type}: on observations choose {AUTO} or {OF_OBSERVATIONS}")
-    if not 0 <= args.learn_agents <= args.n_agents:
-        raise UserError(f"learn_agents={args.learn_agents}: must lie between 0 (all) and N={args.n_agents}")
+    if args.learn_agents < 0:
+        raise UserError(f"learn_agents={args.learn_agents}: must not be negative; 0 is all agents")

@@ -31,6 +31,10 @@ FORMS = {
     "neural": ("mf_pmd", []),
     "neural, sarsa": ("mf_pmd", ["td_target=sarsa", "td_lambda=0.5"]),
     "population dependent": ("mf_pmd", ["population_dependent=True", "output_policy=average"]),
+    "neural, on observations": (
+        "mf_pmd",
+        ["agent=deep_set_network", "learn_agents=7", "minibatch_rows=9"],
+    ),
     "private tables": ("ipmd", []),
     "private tables, the paper's": (
         "ipmd",
@@ -180,8 +184,8 @@ ALONE = [
     ("mf_pmd", ["lr=-0.1"], r"lr=-0.1"),
     ("mf_pmd", ["grad_norm_clip=-1"], r"grad_norm_clip=-1"),
     ("mf_pmd", ["agent=rnn"], r"agent=rnn: .*mean_field_network"),
-    ("mf_pmd", ["agent=mean_field_table"], r"agent=mean_field_table: .*use agent=mean_field_network"),
-    ("mf_pmd", ["critic_type=ac_critic"], r"critic_type=ac_critic: choose one of mean_field_critic"),
+    ("mf_pmd", ["agent=mean_field_table"], r"agent=mean_field_table: not one of auto, mean_field_network, deep"),
+    ("mf_pmd", ["critic_type=ac_critic"], r"critic_type=ac_critic: not one of auto, mean_field_critic, deep_set_q"),
     ("mf_pmd", ["population.threads=-1"], r"population.threads=-1"),
 ]
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mf_pmd.errors import UserError
 from mf_pmd.functional.distributions import kl_divergence
 from mf_pmd.functional.td_targets import sweep_backwards
 
@@ -129,3 +130,14 @@ def test_the_first_td_error_is_the_mean_target(make_learner):
     targets = learner.td_targets(statistics, learner.mac.log_policy(statistics.population).detach(), features)
     mean_reward = statistics.reward_sum.sum() / statistics.visits.sum()
     assert learner.td_error(statistics, targets, features) == pytest.approx(mean_reward.item(), abs=1e-6)
+
+
+def test_pieces_of_other_forms_are_refused_by_the_learner_itself(build):
+    # on a real EPyMARL nobody has checked the words before
+    learner = build("mf_pmd", "a_sis", *WORDS).learner
+    table = build("mf_pmd_tabular", "a_sis", *WORDS[:2]).learner.mac
+    with pytest.raises(UserError, match="use agent=mean_field_network"):
+        type(learner)(table, {}, learner.logger, learner.args)
+    learner.args.critic_type = "deep_set_q"
+    with pytest.raises(UserError, match="critic_type=deep_set_q: choose one of mean_field_critic, or auto"):
+        type(learner)(learner.mac, {}, learner.logger, learner.args)
