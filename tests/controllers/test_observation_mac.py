@@ -624,15 +624,16 @@ def test_copies_are_independent_and_states_are_taken_over(make, form):
 
 def test_auto_takes_tables_of_states_where_there_are_any(build):
     kinds = {
-        ("a_sis", "auto"): MeanFieldMAC,
+        ("a_taxi", "auto"): ObservationMAC,
         ("a_sis", "deep_set_network"): ObservationMAC,
         ("a_sis", "mean_field_network"): MeanFieldMAC,
-        ("a_taxi", "auto"): ObservationMAC,
+        ("a_sis", "auto"): MeanFieldMAC,
     }
     for (env, agent), kind in kinds.items():
-        assert type(build("mf_pmd", env, *WORDS, f"agent={agent}").learner.mac) is kind
+        pieces = build("mf_pmd", env, *WORDS, f"agent={agent}")
+        assert type(pieces.learner.mac) is kind
     assert chosen_agent(SimpleNamespace(agent="auto")) == "deep_set_network"
     assert chosen_agent(SimpleNamespace(agent="soft_q_network", population_info=None)) == "soft_q_network"
+    pieces.args.agent = "rnn"
     with pytest.raises(UserError, match=r"^agent=rnn: a mean-field controller takes .*mean_field_network"):
-        build("mf_pmd", "a_sis", *WORDS, "agent=rnn")
-    assert REGISTRY["observation_mac"] is ObservationMAC
+        REGISTRY["mean_field_mac"]({}, {}, pieces.args)
