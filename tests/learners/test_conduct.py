@@ -184,8 +184,16 @@ ALONE = [
     ("mf_pmd", ["lr=-0.1"], r"lr=-0.1"),
     ("mf_pmd", ["grad_norm_clip=-1"], r"grad_norm_clip=-1"),
     ("mf_pmd", ["agent=rnn"], r"agent=rnn: .*mean_field_network"),
-    ("mf_pmd", ["agent=mean_field_table"], r"agent=mean_field_table: not one of auto, mean_field_network, deep"),
-    ("mf_pmd", ["critic_type=ac_critic"], r"critic_type=ac_critic: not one of auto, mean_field_critic, deep_set_q"),
+    (
+        "mf_pmd",
+        ["agent=mean_field_table"],
+        r"agent=mean_field_table: not one of auto, mean_field_network, deep",
+    ),
+    (
+        "mf_pmd",
+        ["critic_type=ac_critic"],
+        r"critic_type=ac_critic: not one of auto, mean_field_critic, deep_set_q",
+    ),
     ("mf_pmd", ["population.threads=-1"], r"population.threads=-1"),
 ]
 
