@@ -3,11 +3,20 @@
 import torch
 from torch import Tensor
 
+from ..functional.activation import tanh_
 from ..functional.deep_set import masked_mean
 from .linear import uniform_linear
 from .own_networks import OwnNetworks
 
 IDENTITIES = ("none", "one_hot", "number", "own_network")
+
+
+class Tanh(torch.nn.Module):
+    """``tanh_`` as a layer."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The tanh of a tensor that is overwritten, whatever its shape."""
+        return tanh_(values)
 
 
 class ObservationNetwork(torch.nn.Module):
@@ -60,7 +69,7 @@ class ObservationNetwork(torch.nn.Module):
         if embedding_dim:
             self.feature = torch.nn.Sequential(
                 torch.nn.Linear(n_features, hidden_dim),
-                torch.nn.Tanh(),
+                Tanh(),
                 torch.nn.Linear(hidden_dim, embedding_dim),
             )
             self.population = uniform_linear(embedding_dim, hidden_dim, fan_in=n_inputs, bias=False)
@@ -115,9 +124,8 @@ class ObservationNetwork(torch.nn.Module):
             hidden.add_(self.population(embedding).unsqueeze(-2))
         if self.identity in ("one_hot", "number"):
             hidden.add_(self._identities(agents))
-        # in place: a linear layer's gradient needs its input, a tanh layer's its output
-        hidden = self.second(hidden.tanh_()).tanh_()
-        return self.last(hidden)
+        # in place: a linear layer's gradient needs its input alone
+        return self.last(tanh_(self.second(tanh_(hidden))))
 
     def _identities(self, agents: Tensor | None) -> Tensor:
         """What being who one is adds to the first preactivation, [..., J, D]."""

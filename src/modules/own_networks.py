@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ..functional.activation import tanh_
+
 
 class OwnNetworks(torch.nn.Module):
     """N networks of two tanh layers, every parameter of all of them stacked in one tensor [N, ...].
@@ -37,8 +39,8 @@ class OwnNetworks(torch.nn.Module):
 def one_network(parameters: tuple[Tensor, ...], features: Tensor) -> Tensor:
     """The network of one agent: [..., F] -> [..., n]."""
     weight_0, bias_0, weight_1, bias_1, weight_2, bias_2 = parameters
-    hidden = (features @ weight_0).add_(bias_0).tanh_()
-    hidden = (hidden @ weight_1).add_(bias_1).tanh_()
+    hidden = tanh_((features @ weight_0).add_(bias_0))
+    hidden = tanh_((hidden @ weight_1).add_(bias_1))
     return (hidden @ weight_2).add_(bias_2)
 
 
