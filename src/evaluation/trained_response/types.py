@@ -31,7 +31,7 @@ def types_of(game: Game) -> Types:
     if len(personal) > MOST_TYPES:
         return Types(("all agents",), torch.zeros_like(of), torch.ones(1, dtype=torch.float64))
     names = tuple(f"u = {u:+g}" if u else "u = 0" for u in personal.tolist())
-    return Types(names, of, (sizes / sizes.sum()).double())
+    return Types(names, of, sizes.double() / game.n_agents)
 
 
 def draw_distinct(batch_size: int, n_agents: int, k: int, *, device: torch.device) -> Tensor:

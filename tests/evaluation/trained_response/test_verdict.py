@@ -1,0 +1,96 @@
+"""Intervals of gains, and when a deviator is called too weak."""
+
+import math
+
+import pytest
+import scipy.stats
+import torch
+
+from mf_pmd.evaluation.trained_response.measuring import gains_of, interval
+from mf_pmd.evaluation.trained_response.report import bound
+from mf_pmd.evaluation.trained_response.training import Curve
+from mf_pmd.evaluation.trained_response.verdict import FLAT, NOISY, RISING, compare, flatness, strength
+from mf_pmd.functional.frozen_flows import Bracket
+from mf_pmd.runners.deviations import Verdict
+
+
+def curve_of(gain, noise=0.0, returns=10.0):
+    torch.manual_seed(0)
+    gain = [value + noise * torch.randn(()).item() for value in gain]
+    steps = [8192 * (m + 1) for m in range(len(gain))]
+    return Curve(steps, [returns] * len(gain), gain, [[value] for value in gain], [0.1] * len(gain))
+
+
+def test_an_interval_is_students():
+    values = torch.tensor([1.0, 2.0, 4.0, 9.0], dtype=torch.float64)
+    error = scipy.stats.sem(values.numpy())
+    found = interval(values)
+    t = scipy.stats.t.ppf(1 - 0.0125, 3)
+    assert found == pytest.approx((4.0, 4 - t * error, 4 + t * error))
+    stricter = scipy.stats.t.ppf(1 - 0.0125 / 2, 3)
+    assert interval(values, tests=2).lower == pytest.approx(4 - stricter * error)
+
+
+def test_gains_of_types():
+    without = torch.tensor([[1.0, 5.0], [2.0, 6.0], [3.0, 4.0]], dtype=torch.float64)
+    with_it = without + torch.tensor([[0.1, 1.9], [0.2, 2.1], [0.6, 2.0]], dtype=torch.float64)
+    found = gains_of(with_it, without, torch.tensor([0.25, 0.75]))
+    assert [gain.mean for gain in found.types] == pytest.approx([0.3, 2.0])
+    assert found.mean.mean == pytest.approx(0.25 * 0.3 + 0.75 * 2)
+    assert found.worst == 1
+    assert found.largest.mean == pytest.approx(2.0)
+    assert found.largest.lower < found.types[1].lower  # it holds for both types at once
+    assert found.returns == pytest.approx([2.0, 5.0])
+    assert found.deviators_returns == pytest.approx([2.3, 7.0])
+    assert bound(found.mean) == max(0.0, found.mean.lower)
+    assert bound(interval(torch.tensor([-1.0, -2.0, -3.0]))) == 0  # not to deviate gains 0
+
+
+def test_lower_ends_hold_for_all_types_at_once():
+    """With nothing to gain the bound of the maximum is above 0 as rarely as one end alone."""
+    torch.manual_seed(1)
+    misses = 0
+    for _ in range(300):
+        noise = torch.randn(30, 6, dtype=torch.float64)
+        misses += gains_of(noise, torch.zeros_like(noise), torch.full((6,), 1 / 6)).largest.lower > 0
+    assert scipy.stats.binomtest(misses, 300, 0.0125).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("gain", "noise", "returns", "verdict"),
+    [
+        ([min(m, 25) for m in range(50)], 0.0, 0.0, FLAT),
+        ([min(m, 25) for m in range(50)], 0.5, 0.0, FLAT),
+        (range(50), 0.0, 0.0, RISING),
+        ([0.0] * 50, 0.1, 0.0, NOISY),  # a gain of nothing, and no return to measure it by
+        ([0.0] * 50, 0.1, 20.0, FLAT),
+        ([0.0] * 50, 3.0, 20.0, NOISY),
+        ([-m for m in range(50)], 0.0, 10.0, FLAT),  # falling is not rising
+    ],
+)
+def test_a_flat_curve(gain, noise, returns, verdict):
+    found = flatness(curve_of(list(gain), noise, returns))
+    assert found.verdict in (verdict, {NOISY: RISING}.get(verdict))
+
+
+def test_too_weak_by_a_known_answer_or_by_the_curve():
+    differences = torch.tensor([[1.79, 2.2], [1.81, 2.2]], dtype=torch.float64)
+    gains = gains_of(differences, torch.zeros_like(differences), torch.tensor([0.5, 0.5]))
+    flat, rising = curve_of([5.0] * 50), curve_of(list(range(50)))
+
+    def answer(mean, largest):
+        return Verdict(Bracket(mean, 0, 9, False), Bracket(largest, 0, 9, False), 1, False)
+
+    found = compare(gains, answer(2.0, 2.2), shares_policy=True, n_episodes=100)
+    assert (found.mean_share, found.largest_share) == pytest.approx((1.0, 1.0))
+    assert not strength(flat, found).too_weak
+    assert strength(rising, found).why == "its learning curve is still rising"
+    weak = strength(flat, compare(gains, answer(4.0, 5.0), shares_policy=True, n_episodes=100))
+    assert weak.too_weak
+    assert weak.why == "it finds 50% of the exact gain, less than 90%"
+    assert not strength(flat, None).too_weak
+    own = compare(gains, answer(4.0, 5.0), shares_policy=False, n_episodes=100)
+    assert math.isnan(own.largest_share)
+    nothing = compare(gains, answer(-0.1, 0.0), shares_policy=True, n_episodes=100)
+    assert math.isnan(nothing.mean_share)
+    assert not strength(flat, nothing).too_weak
