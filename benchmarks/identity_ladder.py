@@ -22,19 +22,18 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from ladder import LADDER, REFERENCE, Rung, epochs_in_turn
 from ladder_figure import draw
 from numpy.typing import NDArray
 from tables import markdown
-from timing import alternate, ratios
-from training import Training
+from timing import column, ratios
 
 from mf_pmd import cli
 from mf_pmd.errors import UserError
@@ -53,7 +52,6 @@ LEVEL = 0.95  # of the intervals
 FEWEST_ROUNDS = 5
 UNIFORM_EPISODES = 40
 PARTS = ("runs", "timing", "report")
-PLAIN = ("embedding_dim=0",)
 HEAD = (
     "rung",
     "configuration",
@@ -69,33 +67,6 @@ HEAD = (
 )
 
 Options = argparse.Namespace
-
-
-class Rung(NamedTuple):
-    """One configuration.
-
-    Attributes:
-        name: the paper's.
-        algorithm: a name that ``--config`` takes.
-        words: its changes.
-        trained: whether it is run; else timed alone.
-    """
-
-    name: str
-    algorithm: str
-    words: tuple[str, ...]
-    trained: bool = True
-
-
-REFERENCE = "Ind-NN"
-LADDER = (
-    Rung("Symm-NN", "mf_ppo", PLAIN),
-    Rung("OH-NN", "mf_ppo_oh", PLAIN),
-    Rung("ID-NN", "mf_ppo_id", PLAIN),
-    Rung(REFERENCE, "mf_ppo_ind", PLAIN),
-    Rung("Symm-NN, deep set", "mf_ppo", ("embedding_dim=16",)),
-    Rung("Symm-NN, learns from all", "mf_ppo", (*PLAIN, "learn_agents=0"), trained=False),
-)
 
 
 class Band(NamedTuple):
@@ -229,23 +200,16 @@ def batches(options: Options, runs: dict[str, list[Planned]]) -> dict[str, list[
 
 def time_rungs(options: Options) -> dict[str, Any]:
     """Seconds of epochs of every rung, run in turn in this process, ``total`` and ``learning`` of it."""
-    trainings = {
-        rung.name: Training(
-            rung.algorithm,
-            options.game,
-            agents=options.n_agents,
-            threads=1,
-            device=options.device,
-            words=(*rung.words, *options.words),
-        )
-        for rung in options.rungs
-    }
-    contestants: dict[str, Callable[[], dict[str, float]]] = {
-        name: partial(training.epochs, 1) for name, training in trainings.items()
-    }
-    measured = alternate(contestants, options.rounds)
+    measured = epochs_in_turn(
+        options.rungs,
+        options.game,
+        agents=options.n_agents,
+        device=options.device,
+        rounds=options.rounds,
+        words=options.words,
+    )
     seconds = {
-        name: {part: [parts[part] for parts in rounds] for part in ("total", "learning")}
+        name: {part: column(rounds, part) for part in ("total", "learning")}
         for name, rounds in measured.items()
     }
     where = torch.cuda.get_device_name() if options.device == "cuda" else "one thread"

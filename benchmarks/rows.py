@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from ladder import LADDER, REFERENCE, epochs_in_turn
 from timing import Parts, Row, Target, alternate, column, rates, ratios
-from training import Training
+from training import Episodes, Training
 from upstream import upstream_epochs
 
 LEARNERS = ("mf_pmd_tabular", "mf_pmd")
@@ -19,6 +20,9 @@ BASELINES = ("ippo", "mappo", "ia2c", "maa2c", "iql", "vdn", "qmix")
 TARGET_GAME = "a_sis"
 SPEED_TARGETS = {"mf_pmd_tabular": Target(5e6, at_least=True), "mf_pmd": Target(1e6, at_least=True)}
 BASELINE_TARGETS = dict.fromkeys(BASELINES, Target(1e5, at_least=True))
+TAXIS = ("a_taxi", "taxi_lite")
+SIMULATOR_TARGET = Target(3e6, at_least=True)
+LADDER_TARGET = Target(0.05, at_least=False)
 GROWTH_TARGET = Target(1.2, at_least=False)
 IPPO_EPISODES = 4
 IPPO_THREADS = 1  # EPyMARL's own main.py takes one
@@ -140,6 +144,53 @@ def learner(options: Options) -> list[Row]:
     return rows
 
 
+def simulator(options: Options) -> list[Row]:
+    """The games of taxis alone: 8 episodes, from start to end, actions drawn beforehand."""
+    rows = []
+    for game in TAXIS:
+        row = partial(Row, "simulator", what="step", game=game, agents=options.agents, unit=RATE)
+        if _no_cuda(options):
+            rows += [row(threads=threads, missing=NO_CUDA) for threads in options.threads]
+            continue
+        contestants = {
+            str(threads): Episodes(
+                game, agents=options.agents, batch_size=8, threads=threads, device=options.device
+            )
+            for threads in options.threads
+        }
+        measured = alternate(contestants, options.repeats)
+        for case, episodes in contestants.items():
+            values = rates(episodes.agent_steps, column(measured[case], "total"))
+            target = SIMULATOR_TARGET if game == TAXIS[0] and options.agents == 1000 else None
+            rows.append(row(threads=episodes.threads, values=values, target=target))
+    return rows
+
+
+def taxis(options: Options) -> list[Row]:
+    """As :func:`end_to_end`, networks on A-Taxi, an epoch a repetition."""
+    one = argparse.Namespace(**vars(options) | {"games": TAXIS[:1], "epochs": 1})
+    row = partial(Row, "taxis", agents=options.agents)
+    return _speeds(one, row, lambda training: partial(training.epochs, 1), names=("mf_ppo", "mf_pmd"))
+
+
+def ladder(options: Options) -> list[Row]:
+    """Seconds an epoch of PPO that knows who it is, and ratios to one network an agent, round by round."""
+    row = partial(Row, "ladder", game=TAXIS[0], agents=options.agents, threads=1)
+    if _no_cuda(options):
+        return [row(what=rung.name, unit=SECONDS, missing=NO_CUDA) for rung in LADDER]
+    measured = epochs_in_turn(
+        LADDER, TAXIS[0], agents=options.agents, device=options.device, rounds=options.repeats
+    )
+    seconds = {name: column(rounds, "total") for name, rounds in measured.items()}
+    rows = [row(what=name, unit=SECONDS, values=values) for name, values in seconds.items()]
+    for name, values in seconds.items():
+        if name != REFERENCE:
+            target = LADDER_TARGET if name == LADDER[0].name and options.agents == 1000 else None
+            over = ratios(values, seconds[REFERENCE])
+            rows.append(row(what=f"{name} over {REFERENCE}", unit=RATIO, values=over, target=target))
+    return rows
+
+
 def ippo(options: Options) -> list[Row]:
     """The embedded ippo, and EPyMARL's under the population runner and under its own parallel runner."""
     rows = []
@@ -204,5 +255,8 @@ BENCHMARKS: dict[str, Callable[[Options], list[Row]]] = {
     "rollout": rollout,
     "counting": counting,
     "learner": learner,
+    "simulator": simulator,
+    "taxis": taxis,
+    "ladder": ladder,
     "ippo": ippo,
 }

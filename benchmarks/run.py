@@ -60,7 +60,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--device", choices=("cpu", "cuda"), default="cpu")
     add("--threads", type=int, nargs="+", default=[1], help="of torch")
     add("--games", nargs="+", choices=GAMES, default=list(GAMES), metavar="GAME", help=", ".join(GAMES))
-    add("--agents", type=int, default=1000, help="N of end_to_end, rollout, counting; targets are for 1000")
+    add("--agents", type=int, default=1000, help="N of all but learner and ippo; targets are for 1000")
     add("--sizes", type=int, nargs="+", default=[100, 1000, 100_000], help="N of learner")
     add("--ippo-agents", type=int, nargs="+", default=[100, 1000], help="N of ippo")
     add("--epochs", type=int, default=5, help="epochs, rollouts or counts in a repetition")

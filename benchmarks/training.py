@@ -1,7 +1,8 @@
-"""Training on the embedded host, taken apart so that its parts can be timed."""
+"""Games alone, and training on the embedded host taken apart, so that their parts can be timed."""
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -9,9 +10,47 @@ from timing import Parts
 
 from mf_pmd import cli
 from mf_pmd.host.assembly import assemble, check_config, make_args
-from mf_pmd.host.utils.config import load_config
+from mf_pmd.host.utils.config import load_config, load_environment
 from mf_pmd.host.utils.logger import Logger, console_logger
 from mf_pmd.host.utils.random_states import seed_everything
+from mf_pmd.runners.population_runner import make_game
+
+
+class Episodes:
+    """Whole episodes of a game and of nothing else, one batch a call: ``total``.
+
+    Args:
+        game: a name that ``--env-config`` takes.
+        agents: N.
+        batch_size: episodes.
+        threads: of torch.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(self, game: str, *, agents: int, batch_size: int, threads: int, device: str) -> None:
+        words = [f"env_args.n_agents={agents}"]
+        env_args = load_environment(game, words, cli.CONFIG_ROOTS)["env_args"]
+        self.game = make_game(SimpleNamespace(env_args=env_args, device=device, seed=1))
+        self.threads, self.device, self.batch_size = threads, device, batch_size
+        shape = (self.game.horizon, batch_size, agents)
+        self.actions = torch.randint(self.game.n_actions, shape, device=device)
+        self.agent_steps = self.actions.numel()
+
+    @torch.no_grad()
+    def __call__(self) -> Parts:
+        torch.set_num_threads(self.threads)
+        start = now(self.device)
+        states = self.game.reset(self.batch_size)
+        for h, actions in enumerate(self.actions):
+            states, _ = self.game.step_at(h, states, actions)
+        return {"total": now(self.device) - start}
+
+
+def now(device: str) -> float:
+    """Seconds, once the device has done all it was asked to."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 class Training:
@@ -112,6 +151,4 @@ class Training:
 
     def now(self) -> float:
         """Seconds, once the device has done all it was asked to."""
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
+        return now(self.device)

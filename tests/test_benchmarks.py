@@ -50,6 +50,25 @@ def test_the_table_and_the_file_hold_every_repetition(module, capsys, tmp_path):
     assert written["settings"]["agents"] == 20
 
 
+def test_the_simulator_plays_whole_episodes_of_the_games_of_taxis(module, capsys, tmp_path):
+    cells, written = run(module, capsys, tmp_path, "--only", "simulator")
+    assert [row[:5] for row in cells[2:]] == [
+        ["simulator", "step", game, "20", "1"] for game in ("a_taxi", "taxi_lite")
+    ]
+    assert all(cell.endswith("agent-steps/s") for row in cells[2:] for cell in row[5:8])
+    assert all(row["target"] is None for row in written["rows"])  # it is for N = 1000
+    episodes = module("training").Episodes("a_taxi", agents=3, batch_size=2, threads=1, device="cpu")
+    assert episodes.agent_steps == 128 * 2 * 3
+
+
+@pytest.mark.slow
+def test_the_networks_of_taxis_and_the_ladder_are_timed(module, capsys, tmp_path):
+    cells, _ = run(module, capsys, tmp_path, "--only", "taxis", "ladder")
+    rungs = [rung.name for rung in module("ladder").LADDER]
+    ratios = [f"{name} over Ind-NN" for name in rungs if name != "Ind-NN"]
+    assert [row[1] for row in cells[2:]] == ["mf_ppo", "mf_pmd", *rungs, *ratios]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_cuda_the_rows_say_so(module, capsys, tmp_path):
     cells, _ = run(module, capsys, tmp_path, "--device", "cuda", "--ippo-agents", "20")
@@ -87,7 +106,7 @@ def test_mann_whitney_is_exact(module):
     assert not script.overlap([0.0, 1.0], [1.1, 2.0])
 
 
-LADDER = ["--n-agents", "64", "--seeds", "3", "--rungs", "1,4"]
+LADDER = ["--n-agents", "6", "--seeds", "3", "--rungs", "1,4"]
 TOWN = ["with", "env_args.horizon=4", "hidden_dim=4", "epochs=1", "minibatches=1"]
 TOWN += [f"{key}=2" for key in ("batch_size_run", "batch_size", "buffer_size")]
 
@@ -167,7 +186,7 @@ def test_too_few_rounds_are_refused(module, capsys):
 
 @pytest.mark.slow
 def test_the_ladder_runs_and_takes_what_is_there(module, capsys, tmp_path):
-    words = ["--n-agents", "64", "--seeds", "1", "--epochs", "1", "--jobs", "2", "--results", str(tmp_path)]
+    words = ["--n-agents", "6", "--seeds", "1", "--epochs", "1", "--jobs", "2", "--results", str(tmp_path)]
     words += ["--only", "runs,report", *TOWN]
     script = module("identity_ladder")
     assert script.main(words) == 0
