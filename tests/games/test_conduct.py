@@ -12,6 +12,7 @@ from mf_pmd.games.base import half_and_half
 from mf_pmd.games.observations import observation_size, observe
 
 KEYS = sorted(games.REGISTRY)
+NUMBERED = [key for key in KEYS if issubclass(games.REGISTRY[key], games.PopulationGame)]
 
 
 @pytest.fixture(params=KEYS)
@@ -53,13 +54,18 @@ def test_episodes_differ_from_each_other(make_game, key):
     assert not torch.equal(states[:, 0], states[:, 1])
 
 
+@pytest.mark.parametrize("key", NUMBERED)
 def test_initial_law(make_game, assert_laws, key):
     game = make_game(key, n_agents=500)
     states = game.reset(100)
     assert states.shape == (100, 500)
     assert states.dtype == torch.int64
     counts = torch.bincount(states.flatten(), minlength=game.n_states)
-    expected = [0.4, 0.6] if key == "a_sis" else [1 / game.n_states] * game.n_states
+    expected = [1 / game.n_states] * game.n_states
+    if key == "a_sis":
+        expected = [0.4, 0.6]
+    elif key == "taxi_lite":
+        expected = [1 / 9 * (status == 0) for _ in range(9) for status in range(13)]
     assert_laws(counts, expected)
     assert game.initial_law.tolist() == pytest.approx(expected)
     first, second = states[:, 0].double(), states[:, 1].double()
@@ -85,6 +91,8 @@ CORNERS = [
     ("a_beach", {"c1": 0.3, "c2": 0.2, "c3": 0.4, "eps": 0.5, "noise": 0.5}),
     ("a_beach", {"noise": 0.0, "eps": 0.0, "bar": 0, "n_sites": 5}),
     ("a_beach", {"noise": 1.0, "eps": 0.0, "bar": 9}),
+    ("taxi_lite", {"eps": 0.42, "eps_beta": 1.0}),
+    ("taxi_lite", {"eps": 0.0, "eps_beta": 0.0}),
 ]
 
 
@@ -131,6 +139,7 @@ def test_personal_parameters(make_game, n_agents, expected):
     assert make_game("a_sis", n_agents=n_agents).personal.tolist() == expected
 
 
+@pytest.mark.parametrize("key", NUMBERED)
 def test_tables_broadcast_over_batches(make_game, key):
     game = make_game(key)
     shape = (game.n_states, game.n_actions)
@@ -161,6 +170,9 @@ BAD = [
     *((key, "n_agents", value, "at least 2") for key in KEYS for value in (1, 0, -3, math.nan)),
     *((key, "horizon", value, "at least 1") for key in KEYS for value in (0, -1, math.nan)),
     *((key, "eps", value, "between") for key in KEYS for value in (-0.01, 4.0, math.nan, math.inf)),
+    *((key, "eps", 0.43, "between 0 and 0.42") for key in ("a_taxi", "taxi_lite")),
+    *((key, "eps_beta", 1.01, "between 0 and 1") for key in ("a_taxi", "taxi_lite")),
+    ("a_taxi", "observe_density", "yes", "True or False"),
     ("a_sis", "eps", 0.24, "between 0 and 0.2346"),
     ("a_sis", "eps_beta", 1.01, "between 0 and 1"),
     ("a_sis", "eps_beta", math.nan, "between"),

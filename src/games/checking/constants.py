@@ -9,6 +9,7 @@ from .subject import ENTRIES_AT_ONCE, NotApplicable, Subject, distributions, nee
 
 SLACK = 1e-6  # of constants written in float32
 DIRECTIONS = 200  # pairs of cells between which mass is moved to measure a Lipschitz constant
+FEWEST_DIRECTIONS = 20  # of games whose tables are large
 NAMES = ("alpha", "beta", "lipschitz_transition", "lipschitz_reward", "lipschitz_population")
 
 
@@ -58,7 +59,7 @@ def sampled_constants(subject: Subject) -> dict[str, float]:
         populations,
         (game.n_states, game.n_actions),
         h=subject.h,
-        n_moves=DIRECTIONS,
+        n_moves=max(FEWEST_DIRECTIONS, min(DIRECTIONS, ENTRIES_AT_ONCE // (subject.n_cells * game.n_states))),
         share=0.5,
         generator=subject.random,
     )
