@@ -107,7 +107,7 @@ def test_mann_whitney_is_exact(module):
 
 
 LADDER = ["--n-agents", "6", "--seeds", "3", "--rungs", "1,4"]
-TOWN = ["with", "env_args.horizon=4", "hidden_dim=4", "epochs=1", "minibatches=1"]
+TOWN = ["with", "env_args.horizon=12", "hidden_dim=4", "epochs=1", "minibatches=1"]
 TOWN += [f"{key}=2" for key in ("batch_size_run", "batch_size", "buffer_size")]
 
 
