@@ -8,14 +8,18 @@ import torch
 
 from ..errors import UserError
 from .base import PopulationGame
+from .checking import packed
 from .checking.conduct import check_batch, check_global_randomness, check_inputs, check_memory, check_seed
 from .checking.constants import check_constants
 from .checking.laws import check_initial_law, check_laws, check_others, check_rewards
+from .checking.packed import PackedSubject
 from .checking.sizes import check_device, check_outputs, check_personal, check_sizes, check_tables
 from .checking.subject import NotApplicable, Subject, Wrong
+from .game import Game
 
 MOST_STEPS = 6  # of a game whose kernels depend on the step
 
+AnySubject = Subject | PackedSubject
 FIRST: dict[str, Callable[[Subject], str]] = {
     "sizes": check_sizes,
     "personal": check_personal,
@@ -83,13 +87,15 @@ class Report:
         return "\n".join([self.game, *rows])
 
 
-def check_game(game: PopulationGame, *, draws: int = 50_000, level: float = 1e-6, seed: int = 0) -> Report:
+def check_game(game: Game, *, draws: int = 50_000, level: float = 1e-6, seed: int = 0) -> Report:
     """Tell an author what is wrong with a game.
 
     The sampler is held against the tables by chi-square: in every cell, for every type of agent, at
     populations of several kinds, with rho^-i counted agent by agent here. Rewards must equal the table's to
     rounding. The rest is conduct: seeds, devices, memory, batches, inputs that stay as they are. An agent's
     own share of the population is 1 / N, so check a small N (5, say) beside the one you play.
+    A game whose local states are too many to be numbered has no tables: its sizes, its views (places, parts,
+    features) and its conduct are checked in the states that episodes of random actions visit.
     The game is left as it was. Of a ``time_dependent`` game every check is made at up to six steps, the first
     and the last among them.
 
@@ -107,13 +113,24 @@ def check_game(game: PopulationGame, *, draws: int = 50_000, level: float = 1e-6
     before = game.generator.get_state()
     try:
         game.generator.manual_seed(seed)
-        by_step = [list(_findings(Subject(game, draws, level, seed, h))) for h in steps_looked_at(game)]
+        by_step = [list(_findings(subject_of(game, draws, level, seed, h))) for h in steps_looked_at(game)]
     finally:
         game.generator.set_state(before)
     return Report(name, tuple(_worst(found) for found in zip(*by_step, strict=True)))
 
 
-def steps_looked_at(game: PopulationGame) -> list[int]:
+def subject_of(game: Game, draws: int, level: float, seed: int, h: int) -> AnySubject:
+    """What the checks of this kind of game take."""
+    kind = Subject if isinstance(game, PopulationGame) else PackedSubject
+    return kind(game, draws, level, seed, h)  # type: ignore[arg-type]
+
+
+def checks_of(subject: AnySubject) -> tuple[dict[str, Callable[..., str]], dict[str, Callable[..., str]]]:
+    """The checks that come first and, where these are passed, second."""
+    return (FIRST, SECOND) if isinstance(subject, Subject) else (packed.FIRST, packed.SECOND)
+
+
+def steps_looked_at(game: Game) -> list[int]:
     """Step 0 where the kernels are the same at all; else up to six, evenly from the first to the last."""
     if not game.time_dependent:
         return [0]
@@ -126,7 +143,7 @@ def _worst(found: tuple[Finding, ...]) -> Finding:
     return next((finding for finding in found if finding.passed is False), found[-1])
 
 
-def require_sound(game: PopulationGame, key: str) -> None:
+def require_sound(game: Game, key: str) -> None:
     """Refuse a game of an author's own that fails one of the checks that take no draws (milliseconds).
 
     The game is left as it was.
@@ -135,8 +152,8 @@ def require_sound(game: PopulationGame, key: str) -> None:
         UserError: what is wrong, and where to look further.
     """
     before = game.generator.get_state()
-    subjects = [Subject(game, draws=0, level=0.0, seed=0, h=h) for h in steps_looked_at(game)]
-    findings = [_run(name, check, subject) for subject in subjects for name, check in FIRST.items()]
+    subjects = [subject_of(game, draws=0, level=0.0, seed=0, h=h) for h in steps_looked_at(game)]
+    findings = [_run(name, check, each) for each in subjects for name, check in checks_of(each)[0].items()]
     game.generator.set_state(before)
     wrong = [f"{finding.check}: {finding.message}" for finding in findings if finding.passed is False]
     if wrong:
@@ -144,7 +161,7 @@ def require_sound(game: PopulationGame, key: str) -> None:
 
 
 def _require_game(game: object) -> None:
-    if not isinstance(game, PopulationGame):
+    if not isinstance(game, Game):
         what = f"the class {game.__name__}" if isinstance(game, type) else f"of type {type(game).__name__}"
         raise UserError(
             f"game is {what}: check_game needs a population game, such as `make('a_sis', n_agents=5)` or an "
@@ -152,18 +169,19 @@ def _require_game(game: object) -> None:
         )
 
 
-def _findings(subject: Subject) -> Iterator[Finding]:
+def _findings(subject: AnySubject) -> Iterator[Finding]:
     """Run every check; those of the second list make no sense where one of the first fails."""
     sound = True
-    for name, check in FIRST.items():
+    first, second = checks_of(subject)
+    for name, check in first.items():
         finding = _run(name, check, subject)
         sound = sound and finding.passed is not False
         yield finding
-    for name, check in SECOND.items():
+    for name, check in second.items():
         yield _run(name, check, subject) if sound else Finding(name, None, "not tried, see above")
 
 
-def _run(name: str, check: Callable[[Subject], str], subject: Subject) -> Finding:
+def _run(name: str, check: Callable[..., str], subject: AnySubject) -> Finding:
     where = f"at step {subject.h}: " if subject.game.time_dependent else ""
     try:
         return Finding(name, True, check(subject))

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import UserError
-from .base import PopulationGame
+from .game import Game
 
 
-def load_game(key: str) -> type[PopulationGame]:
+def load_game(key: str) -> type[Game]:
     """The population game that ``file.py:Class`` or ``module:Class`` names.
 
     A relative file lies below the working directory; one that an environment's yaml names is made absolute
@@ -23,18 +23,18 @@ def load_game(key: str) -> type[PopulationGame]:
     place, _, name = key.rpartition(":")
     module = _import_file(key, Path(place)) if place.endswith(".py") else _import_module(key, place)
     game = getattr(module, name, None)
-    if not (isinstance(game, type) and issubclass(game, PopulationGame)):
+    if not (isinstance(game, type) and issubclass(game, Game)):
         there = [n for n, value in vars(module).items() if _defined_in(module, value)]
         known = f"it defines {', '.join(there)}" if there else "it defines none"
         raise UserError(f"env_args.key={key}: {place} has no population game {name}; {known}")
     return game
 
 
-def make_own(key: str, game: type[PopulationGame], env_args: dict[str, object]) -> PopulationGame:
+def make_own(key: str, game: type[Game], env_args: dict[str, object]) -> Game:
     """An instance of a game from outside the package.
 
     Raises:
-        UserError: whatever its constructor raises, or that it did not call PopulationGame's.
+        UserError: whatever its constructor raises, or that it did not call that of its base class.
     """
     try:
         made = game(**env_args)  # type: ignore[arg-type]
@@ -48,9 +48,7 @@ def make_own(key: str, game: type[PopulationGame], env_args: dict[str, object]) 
 
 
 def _defined_in(module: ModuleType, value: object) -> bool:
-    return (
-        isinstance(value, type) and issubclass(value, PopulationGame) and value.__module__ == module.__name__
-    )
+    return isinstance(value, type) and issubclass(value, Game) and value.__module__ == module.__name__
 
 
 def _import_file(key: str, path: Path) -> ModuleType:

@@ -96,15 +96,15 @@ def _is_deterministic(subject: Subject) -> bool | None:
 
 
 def check_global_randomness(subject: Subject) -> str:
-    before = _global_states()
+    before = global_states()
     subject.play()
-    after = _global_states()
+    after = global_states()
     moved = [name for name in before if before[name] != after[name]]
     require(not moved, f"draws from the global generator of {' and '.join(moved)}, not from game.generator")
     return "none is drawn from"
 
 
-def _global_states() -> dict[str, object]:
+def global_states() -> dict[str, object]:
     """States of the generators that belong to everybody, comparable."""
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
     return {

@@ -1,10 +1,20 @@
 """Sizes, shapes, dtypes and devices: without these in order nothing else can be checked."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from ..base import PopulationGame, Table
+from ..game import Game
 from .subject import TOLERANCE, Subject, distributions, need_tables, require
+
+
+class HasGame(Protocol):
+    """A subject of any game."""
+
+    @property
+    def game(self) -> Game: ...
 
 
 def check_sizes(subject: Subject) -> str:
@@ -21,7 +31,7 @@ def check_sizes(subject: Subject) -> str:
     return f"{game.n_states} states, {game.n_actions} actions, {game.horizon} steps"
 
 
-def check_personal(subject: Subject) -> str:
+def check_personal(subject: HasGame) -> str:
     personal, n_agents = subject.game.personal, subject.game.n_agents
     shape = list(personal.shape)
     require(shape == [n_agents], f"u has shape {shape}, not [{n_agents}]")
