@@ -159,7 +159,7 @@ class MFPMDObservationsLearner(EpochLearner):
         )
         counts = present & played.unsqueeze(-1)
         error = ((targets - taken).abs() * counts).sum() / counts.sum().clamp(min=1)
-        weight = counts * ((self.args.count_exponent - 1) * log_taken).exp()
+        weight = torch.where(counts, ((self.args.count_exponent - 1) * log_taken).exp(), 0.0)
         at = episodes, steps
         return Visits(agents, episodes, steps, actions[at], targets[at], weight[at]), error.item()
 
