@@ -50,6 +50,19 @@ RUNS = {
     ),
 }
 
+TOWN = ("env_args.n_agents=70", "env_args.horizon=6", "use_cuda=False", "t_max=60", "test_interval=30")
+TOWN += ("log_interval=30", "runner_log_interval=30", "learner_log_interval=30", "test_nepisode=4")
+FORAGING = ("env_args.key=lbforaging:Foraging-8x8-2p-3f-v3", "env_args.time_limit=10", "common_reward=False")
+FORAGING += ("use_cuda=False", "t_max=400", "test_interval=200", "log_interval=200", "test_nepisode=4")
+FORAGING += ("runner_log_interval=200", "learner_log_interval=200", "add_value_last_step=False")
+RUNNERS = {
+    "population": (),
+    "episode": ("observation=features", "batch_size_run=1", "batch_size=1", "buffer_size=1"),
+    "parallel": ("observation=features", "batch_size_run=4", "batch_size=4", "buffer_size=4"),
+}
+PPO_METRICS = {"policy_loss", "critic_loss", "policy_entropy", "explained_variance"}
+PMD_METRICS = {"td_error_abs", "policy_entropy", "mirror_descent_kl"}
+
 
 @pytest.fixture(scope="module")
 def upstream() -> Path:
@@ -79,15 +92,21 @@ def run(command: list[str], root: Path) -> subprocess.CompletedProcess[str]:
 
 
 def words(algorithm: str, extra: tuple[str, ...]) -> list[str]:
-    return [
-        f"--config={algorithm}",
-        "--env-config=a_sis",
-        "with",
-        *SMALL,
-        *OFTEN,
-        *extra,
-        "local_results_path=results",
-    ]
+    return words_for(algorithm, "a_sis", (*SMALL, *OFTEN, *extra))
+
+
+def words_for(algorithm: str, environment: str, settings: tuple[str, ...]) -> list[str]:
+    options = [f"--config={algorithm}", f"--env-config={environment}"]
+    return [*options, "with", *settings, "local_results_path=results"]
+
+
+def finite_metrics(root: Path, options: list[str]) -> dict:
+    """The metrics of a run that must come to its end, all of them numbers."""
+    result = run([sys.executable, "src/main.py", *options], root)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    metrics = newest_metrics(root)
+    assert all(abs(value) < float("inf") for series in metrics.values() for value in series["values"])
+    return metrics
 
 
 def git_status(root: Path) -> str:
@@ -107,6 +126,41 @@ def test_run_in_an_attached_clone(attached, name):
     metrics = newest_metrics(attached)
     assert expected <= set(metrics), sorted(metrics)
     assert all(abs(value) < float("inf") for key in expected for value in metrics[key]["values"])
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize(("algorithm", "expected"), [("mf_ppo", PPO_METRICS), ("mf_pmd", PMD_METRICS)])
+def test_taxis_learn_under_every_runner(attached, algorithm, runner, expected):
+    options = words_for(algorithm, "a_taxi", (*TOWN, f"runner={runner}", *RUNNERS[runner]))
+    metrics = finite_metrics(attached, options)
+    returns = {"test_return_mean"} if runner == "population" else {"test_total_return_mean"}
+    assert expected | returns <= set(metrics), sorted(metrics)
+
+
+@pytest.mark.parametrize("algorithm", ["mf_ppo", "mf_pmd"])
+def test_what_taxis_learnt_is_read_back_and_drawn(attached, algorithm, tmp_path):
+    trained = (*TOWN, "save_model=True", "save_model_interval=60")
+    finite_metrics(attached, words_for(algorithm, "a_taxi", trained))
+    checkpoint = max(
+        (attached / "results" / "models").glob(f"{algorithm}_seed*"), key=lambda p: p.stat().st_mtime
+    )
+    evaluating = (*TOWN, f"checkpoint_path={checkpoint}", "evaluate=True")
+    assert "test_return_mean" in finite_metrics(attached, words_for(algorithm, "a_taxi", evaluating))
+    command = "import sys; from mf_pmd.cli import main; sys.exit(main(sys.argv[1:]))"
+    drawing = ["render", str(checkpoint), "--env-config=a_taxi", "--episodes", "2", "--out", str(tmp_path)]
+    drawing += ["with", *TOWN[:2]]
+    result = run([sys.executable, "-c", command, *drawing], attached)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert {"density.png", "density.gif"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("runner", ["episode", "parallel"])
+@pytest.mark.parametrize("algorithm", ["mf_ppo", "mf_ppo_ind"])
+def test_foragers_learn_by_ppo(attached, algorithm, runner):
+    pytest.importorskip("lbforaging", reason="one of EPyMARL's own environments")
+    few = tuple(word for word in RUNNERS[runner] if not word.startswith("observation"))
+    metrics = finite_metrics(attached, words_for(algorithm, "gymma", (*FORAGING, f"runner={runner}", *few)))
+    assert PPO_METRICS | {"test_total_return_mean", "test_agent_0_return_mean"} <= set(metrics)
 
 
 def test_the_launcher_leaves_what_a_detached_clone_has(upstream, tmp_path):
