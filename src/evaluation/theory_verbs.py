@@ -10,7 +10,7 @@ import torch
 from ..errors import UserError
 from ..functional.checks import NotAPolicyError
 from ..functional.mean_field import Policy, uniform_policy
-from ..games import Game, PopulationGame, require_numbered, solvable
+from ..games import Game, PopulationGame, solvable
 from ..runners.population_runner import make_game
 from .checkpoint import load
 from .exploitability_report import any_game_of, as_text, changes, is_its_game, report, trained_elsewhere
@@ -42,12 +42,18 @@ def symmetry(
         UserError: an unknown game or method, or one that the game does not allow.
     """
     torch.set_num_threads(1)  # tensors are small
-    made = make_game(SimpleNamespace(env_args=env_args, device="cpu", seed=seed))
-    game = require_numbered(made, env_args["key"])
-    played, name = player(policy, game, env_args["key"])
-    found = symmetry_report.measure(
-        env_args["key"], game, played, played=name, methods=methods, n_episodes=n_episodes, seed=seed
-    )
+    game, key = make_game(SimpleNamespace(env_args=env_args, device="cpu", seed=seed)), env_args["key"]
+    if isinstance(game, PopulationGame):
+        played, name = player(policy, game, key)
+        found = symmetry_report.measure(
+            key, game, played, played=name, methods=methods, n_episodes=n_episodes, seed=seed
+        )
+    elif policy is not None:
+        raise UserError(
+            f"--policy={policy}: plays trajectories, and {key} has too many local states for them"
+        )
+    else:
+        found = symmetry_report.measure_packed(key, game, methods=methods)
     if as_json:
         print(json.dumps(symmetry_report.as_json(found), indent=2))
     else:

@@ -81,6 +81,7 @@ class ATaxi(Game):
         )
         self.map = taxi_map(ROWS, COLUMNS, device=self.device)
         self.n_addresses = 2 * self.map.n_in_region  # R
+        self.n_packed = self.n_places * (self.n_addresses + 1) << self.n_addresses
         self.n_features = self.n_places + 2 * self.n_addresses + 2 + 5 * observe_density
         self._targets = self.map.neighbours.reshape(-1)  # [K A]
         self._spread = 1 + eps * self.personal  # [N]

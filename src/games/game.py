@@ -38,6 +38,7 @@ class Game(ABC):
     Attributes:
         n_places: K, places in which agents meet.
         n_states: S, where local states are numbered; None where they are too many.
+        n_packed: how many local states there are where they are packed; None if nobody counted them.
         n_parts, n_features: P and F, numbers that ``parts`` and ``features`` give of one agent.
         has_tables: whether the game gives its kernels for every cell, so that it can be solved exactly.
         time_dependent: whether the kernels depend on the step h = 0 .. H - 1.
@@ -69,6 +70,7 @@ class Game(ABC):
     """
 
     n_states: int | None = None
+    n_packed: int | None = None
     n_parts: int
     n_features: int
     has_tables: bool = False

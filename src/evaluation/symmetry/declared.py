@@ -2,7 +2,7 @@
 
 from ...errors import UserError
 from ...functional.monotonicity import Monotonicity
-from ...games import REGISTRY, PopulationGame
+from ...games import REGISTRY, Game, PopulationGame
 from ...games.check import steps_looked_at
 from ...games.checking.constants import beyond_declared
 from ...games.checking.subject import Subject
@@ -13,14 +13,15 @@ from .slopes import few_enough, look_over, spread_over
 CLOSE = 1e-6  # of constants written in float32
 
 
-def declared_symmetry(game: PopulationGame) -> Symmetry:
+def declared_symmetry(game: Game) -> Symmetry:
     """The constants that the game was built with, against the induced game of u = 0.
 
     Those of the registry's games are exact, and where their P is affine in mu so is L_pop, by the corners
     instead of by what is declared. With ``population="all"`` the 2 L_P / N and 2 L_R / N that an agent's own
     share adds are upper bounds. Those of any other game are what its author says: they are called so, and
     refused where something larger is seen at sampled populations. Whether the game is monotone is looked up
-    in the tables where it is not declared.
+    in the tables where it is not declared. A game whose local states are too many to be numbered has no
+    tables, and its constants are taken as they are.
 
     Raises:
         UserError: a game without constants, or without the tables that they are about, or whose tables
@@ -32,13 +33,15 @@ def declared_symmetry(game: PopulationGame) -> Symmetry:
             f"A game without constants has no closed form of its symmetry: give {name} "
             "constants=SymmetryConstants(...), or measure it by another method"
         )
-    if not game.has_tables:
+    if isinstance(game, PopulationGame) and not game.has_tables:
         raise UserError(
             f"A game without tables has no closed form of its symmetry: give {name} transition_table and "
             "reward_table, or measure it from trajectories"
         )
-    corners = _by_corners(game)
-    _require_no_more_seen(game, corners)
+    corners = None
+    if isinstance(game, PopulationGame):
+        corners = _by_corners(game)
+        _require_no_more_seen(game, corners)
     told, found = game.constants, _monotonicity(game)
     ours, itself = type(game) in REGISTRY.values(), game.population == "all"
 
@@ -56,9 +59,15 @@ def declared_symmetry(game: PopulationGame) -> Symmetry:
         lipschitz_population=_population_slope(told.lipschitz_population, corners, ours=ours),
         monotone=found.monotone,
         monotone_note=found.note,
-        looked_at="declared by the game for all agents, cells and populations"
-        + ("" if few_enough(game) else "; its tables are too large to be held against it"),
+        looked_at="declared by the game for all agents, cells and populations" + _unseen(game),
     )
+
+
+def _unseen(game: Game) -> str:
+    """Why the constants were not held against tables, if they were not."""
+    if not isinstance(game, PopulationGame):
+        return "; its local states are too many for tables that they could be held against"
+    return "" if few_enough(game) else "; its tables are too large to be held against it"
 
 
 def _by_corners(game: PopulationGame) -> float | None:
@@ -95,12 +104,13 @@ def _population_slope(declared: float, corners: float | None, *, ours: bool) -> 
     return Constant(declared, DECLARED, seen * apart)
 
 
-def _monotonicity(game: PopulationGame) -> Monotonicity:
+def _monotonicity(game: Game) -> Monotonicity:
     """Declared, or looked up; not told where a yes contradicts the declared L_P."""
     assert game.constants is not None
-    found = Monotonicity(game.constants.monotone, "declared by the game")
+    declared = game.constants.monotone
+    found = Monotonicity(declared, "the game does not say" if declared is None else "declared by the game")
     slope = game.constants.lipschitz_transition
-    if found.monotone is None:
+    if found.monotone is None and isinstance(game, PopulationGame):
         found = game_monotonicity(game)
     if found.monotone and slope > 0:
         return Monotonicity(None, f"{found.note}, but L_P = {slope:.4g} > 0 is declared too")

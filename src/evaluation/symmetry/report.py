@@ -10,7 +10,7 @@ from ...errors import UserError
 from ...functional.mean_field import Policy
 from ...functional.trajectories import FEWEST_EPISODES
 from ...functional.trajectory_symmetry import TrajectorySymmetry
-from ...games import PopulationGame
+from ...games import Game, PopulationGame
 from .choose import best_known
 from .claims import contradictions
 from .declared import declared_symmetry
@@ -46,7 +46,7 @@ class Found(NamedTuple):
     """
 
     key: str
-    game: PopulationGame
+    game: Game
     constants: tuple[Symmetry, ...]
     measured: TrajectorySymmetry | None
     unmeasured: str
@@ -63,6 +63,7 @@ class Found(NamedTuple):
         """What the trajectories say against the constants."""
         if self.measured is None:
             return []
+        assert isinstance(self.game, PopulationGame)  # of others no trajectories are measured
         return [line for one in self.constants for line in contradictions(one, self.measured, self.game)]
 
 
@@ -106,6 +107,30 @@ def measure(
                 raise
             unmeasured = str(error)
     return Found(key, game, constants, measured, unmeasured, played)
+
+
+WHY_NUMBERED = {
+    "enumeration": "enumerates populations of numbered local states",
+    "kernels": "samples tables of numbered local states",
+    TRAJECTORIES: "compares agents who stand in the same numbered local state",
+}
+
+
+def measure_packed(key: str, game: Game, *, methods: Sequence[str] | None) -> Found:
+    """The symmetry of a game whose local states are too many to be numbered: what it declares.
+
+    Raises:
+        UserError: any method but the closed form, or constants that are not known.
+    """
+    for method in methods or ():
+        if method in WHY_NUMBERED:
+            raise UserError(
+                f"--method={method}: it {WHY_NUMBERED[method]}, and those of {key} are too many; "
+                "--method=closed-form is what it allows"
+            )
+        if method not in ("closed-form", "best"):
+            raise UserError(f"--method={method}: choose of {', '.join(METHODS)}, separated by commas")
+    return Found(key, game, (declared_symmetry(game),), None, "", "")
 
 
 def require_episodes(n_episodes: int, game: PopulationGame) -> None:
@@ -167,7 +192,7 @@ def as_json(found: Found) -> dict[str, Any]:
         "game": found.key,
         "n_agents": game.n_agents,
         "horizon": game.horizon,
-        "n_states": game.n_states,
+        "n_states": game.n_states or game.n_packed,
         "n_actions": game.n_actions,
         "population": game.population,
         "constants": [symmetry_values(symmetry) for symmetry in found.constants],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...functional.bounds import Certificate, certificate
-from ...games import PopulationGame
+from ...games import Game
 from .record import Constant, Symmetry
 from .text import aligned
 
@@ -23,15 +23,17 @@ SOURCES = {
 }
 
 
-def units(game: PopulationGame) -> list[str]:
+def units(game: Game) -> list[str]:
     """The units of a game that scales its rewards into [0, 1]; nothing for any other."""
     factor = game.reward_factor
     return [] if factor == 1.0 else [f"rewards scaled into [0, 1]: the published game's times {factor:.4g}"]
 
 
-def title(key: str, game: PopulationGame) -> str:
+def title(key: str, game: Game) -> str:
     """'a_sis: N = 1000, H = 20, S = 2, A = 2, population others'."""
-    sizes = f"N = {game.n_agents}, H = {game.horizon}, S = {game.n_states}, A = {game.n_actions}"
+    n_states = game.n_states or game.n_packed
+    counted = f"S = {n_states:,}" if game.n_packed else f"S = {n_states or 'unknown'}"
+    sizes = f"N = {game.n_agents}, H = {game.horizon}, {counted}, A = {game.n_actions}"
     return f"{key}: {sizes}, population {game.population}"
 
 
@@ -51,7 +53,7 @@ def symmetry_lines(found: Sequence[Symmetry]) -> list[str]:
     return lines
 
 
-def certificate_of(symmetry: Symmetry, game: PopulationGame) -> Certificate:
+def certificate_of(symmetry: Symmetry, game: Game) -> Certificate:
     """What the constants promise of every policy in this game."""
     return certificate(
         alpha=symmetry.alpha.value,
@@ -60,9 +62,15 @@ def certificate_of(symmetry: Symmetry, game: PopulationGame) -> Certificate:
         lipschitz_reward=symmetry.lipschitz_reward.value,
         lipschitz_population=symmetry.lipschitz_population.value,
         n_agents=game.n_agents,
-        n_cells=game.n_states * game.n_actions,
+        n_cells=n_cells(game),
         horizon=game.horizon,
     )
+
+
+def n_cells(game: Game) -> int:
+    """S A; of a game whose local states nobody counted so many that sampling tells nothing of the others."""
+    n_states = game.n_states or game.n_packed
+    return 4 * game.n_agents if n_states is None else n_states * game.n_actions
 
 
 def certificate_lines(
