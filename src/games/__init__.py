@@ -10,7 +10,7 @@ from .a_beach import ABeach
 from .a_rps import ARPS
 from .a_sis import ASIS
 from .a_taxi import ATaxi
-from .base import PopulationGame, require_numbered, solvable
+from .base import PopulationGame, solvable
 from .check import check_game, require_sound
 from .constants import SymmetryConstants
 from .game import Game, Step
@@ -121,6 +121,5 @@ __all__ = [
     "did_you_mean",
     "induced_game",
     "make",
-    "require_numbered",
     "solvable",
 ]

@@ -377,17 +377,6 @@ def solvable(game: Game) -> TypeGuard[PopulationGame]:
     return isinstance(game, PopulationGame) and game.has_tables
 
 
-def require_numbered(game: Game, key: str) -> PopulationGame:
-    """Pass a game of few local states on.
-
-    Raises:
-        UserError: its local states are too many to be numbered.
-    """
-    if not isinstance(game, PopulationGame):
-        raise UserError(f"env_args.key={key}: this needs numbered local states, and {key} has too many")
-    return game
-
-
 def as_law(law: Tensor) -> Tensor:
     """A law [S] in float64; one that sums to 1 but for rounding to float32 is divided by its sum.
 
@@ -419,6 +408,5 @@ __all__ = [
     "look_up",
     "require",
     "require_between",
-    "require_numbered",
     "solvable",
 ]
