@@ -160,6 +160,24 @@ def test_the_verb_draws_both(capsys, trained, tmp_path):
         assert opened.n_frames == 5
 
 
+def test_a_policy_of_observations_is_drawn_with_its_jams(capsys, configure, monkeypatch, tmp_path):
+    trained = run.train(configure("mf_ppo", "a_taxi", *TRAINED, "hidden_dim=4", "epochs=1"))
+    drawn = []
+
+    def keep(crowds, *rest, **regions):
+        drawn.extend([crowds, regions])
+        return tmp_path
+
+    monkeypatch.setattr("mf_pmd.evaluation.render.draw_panels", keep)
+    monkeypatch.setattr("mf_pmd.evaluation.render.draw_animation", keep)
+    assert cli.main(["render", str(trained.checkpoint), "--episodes", "1", "--out", str(tmp_path)]) == 0
+    crowds, regions = drawn[:2]
+    assert [crowd.label for crowd in crowds] == ["uniform policy", "learnt policy (last)"]
+    assert all(crowd.densities.shape == (5, 5, 5) for crowd in crowds)
+    assert all(set(crowd.shares) == {FULLEST, "jammed", "carrying"} for crowd in crowds)
+    assert regions == {"regions": ((1, 1, 0, 2, 2),) * 5}
+
+
 REFUSED = {
     "no map": ("a_sis", (), "ASIS has no map: where its agents are is in population.png"),
     "no such step": ("a_beach", ("--steps", "0,5"), "--steps=5: this game has steps 0 to 4"),
