@@ -459,6 +459,23 @@ def test_logits_that_are_no_numbers_stop_training(value, test_mode):
         mac.select_actions(make_plain(), t_ep=0, t_env=0, test_mode=test_mode)
 
 
+def test_a_device_that_is_not_waited_for_tells_before_the_next_batch():
+    mac = make_mac()
+    mac._finite = torch.tensor(False)  # what a GPU leaves behind
+    with pytest.raises(DivergenceError, match="NaN or infinity"):
+        mac.init_hidden(batch_size=2)
+
+
+def test_a_game_whose_features_change_size_is_refused_while_it_is_played(make):
+    pieces = make(env="a_beach")
+    mac, whole = pieces.learner.mac, pieces.learner.mac.make_features
+    mac.make_features = lambda parts, population, progress: whole(parts, population, progress)[
+        ..., : -1 if progress[0] > 0 else None
+    ]
+    with pytest.raises(UserError, match=r"^an observation holds 20 numbers, the network takes 21: "):
+        pieces.runner.run(test_mode=False)
+
+
 # Checkpoints.
 
 
