@@ -63,10 +63,14 @@ class LearntPolicy:
         return self.private_tables is None
 
     def __call__(self, h: int, nu: Tensor) -> Tensor:
+        return self.rows(h, nu.unsqueeze(0))[0]
+
+    def rows(self, h: int, populations: Tensor) -> Tensor:
+        """The rows against some populations: nu [B, S] -> [B, S, A]; [1, S, A] where they do not matter."""
         if self.table is not None:
-            return self.table[h]
+            return self.table[h].unsqueeze(0)
         assert self.ensemble is not None
-        return self.ensemble(h, nu)
+        return self.ensemble(h, populations)
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,10 @@ class Ensemble:
     n_states: int
 
     @torch.no_grad()
-    def __call__(self, h: int, nu: Tensor) -> Tensor:
-        """nu [S] -> pi_h(. | s, nu) [S, A]."""
-        population = nu.float().unsqueeze(0)  # [1, S]
+    def __call__(self, h: int, populations: Tensor) -> Tensor:
+        """nu [B, S] -> pi_h(. | s, nu) [B, S, A]."""
         sizes = {"n_states": self.n_states, "horizon": self.horizon}
-        return self.agent.mean_policy(self.parameters, population, h, **sizes)[0]
+        return self.agent.mean_policy(self.parameters, populations.float(), h, **sizes)
 
 
 AnyPolicy = LearntPolicy | ObservationPolicy

@@ -19,6 +19,9 @@ from .observation_policy import ObservationPolicy
 Choose = Callable[[int, Tensor], Tensor]
 """How all agents act: (h, states [B, N]) -> actions [B, N] int64, drawn from torch's global generator."""
 
+TableOf = Callable[[int, Tensor], Tensor]
+"""One policy of local states: (h, nu [B, S]) -> [B, S, A], or [1, S, A] where nu does not matter."""
+
 Rows = Callable[[int, Tensor, Tensor], Tensor]
 """What some agents make of each action: (h, states [B, N], agents [B, k]) -> [B, k, A]."""
 
@@ -56,7 +59,7 @@ def act_by(policy: AnyPolicy, game: Game) -> Choose:
     numbered = require_same_sizes(game, policy)
     if policy.private_tables is not None:
         return private(policy.private_tables.to(game.device))
-    return shared(on_device(policy, game), numbered, reads_population=policy.table is None)
+    return by_rows(table_on_device(policy, game), numbered)
 
 
 def rows_by(policy: AnyPolicy, game: Game) -> Rows:
@@ -73,10 +76,10 @@ def rows_by(policy: AnyPolicy, game: Game) -> Rows:
     if policy.private_tables is not None:
         tables = policy.private_tables.to(game.device)
         return lambda h, states, who: tables[who, h, states.gather(1, who)]
-    rows = rows_of(on_device(policy, game), numbered, reads_population=policy.table is None)
+    rows = table_on_device(policy, game)
 
     def look_up(h: int, states: Tensor, who: Tensor) -> Tensor:
-        table = rows(h, states).expand(len(states), -1, -1)  # [B, S, A]
+        table = rows_met(rows, numbered, h, states).expand(len(states), -1, -1)  # [B, S, A]
         own = states.gather(1, who).unsqueeze(-1).expand(*who.shape, game.n_actions)
         return table.gather(1, own)
 
@@ -96,26 +99,24 @@ def shared(policy: Policy, game: PopulationGame, *, reads_population: bool) -> C
         game: whose agents they are.
         reads_population: whether the rows depend on nu; then they are asked for episode by episode.
     """
+
+    def rows(h: int, populations: Tensor) -> Tensor:
+        asked = populations if reads_population else populations[:1]
+        return torch.stack([policy(h, nu) for nu in asked])
+
+    return by_rows(rows, game)
+
+
+def by_rows(rows: TableOf, game: PopulationGame) -> Choose:
+    """All agents act by the rows of one policy."""
     sampler = InverseCDFSampler()
-    rows = rows_of(policy, game, reads_population=reads_population)
-    return lambda h, states: sampler.select_action(rows(h, states), states)
+    return lambda h, states: sampler.select_action(rows_met(rows, game, h, states), states)
 
 
-def rows_of(
-    policy: Policy, game: PopulationGame, *, reads_population: bool
-) -> Callable[[int, Tensor], Tensor]:
-    """(h, states [B, N]) -> the rows that all agents act by, [B or 1, S, A]; arguments as ``shared``."""
-    anybody = game.initial_law.float()
-
-    def rows(h: int, states: Tensor) -> Tensor:
-        if reads_population:
-            populations = count_values(states, game.n_states) / game.n_agents  # [B, S]
-            found = torch.stack([policy(h, nu) for nu in populations])  # [B, S, A]
-        else:
-            found = policy(h, anybody).unsqueeze(0)  # [1, S, A]
-        return require_policy(found, name=f"the policy at step {h}")
-
-    return rows
+def rows_met(rows: TableOf, game: PopulationGame, h: int, states: Tensor) -> Tensor:
+    """What one policy is in the populations of some episodes: states [B, N] -> [B or 1, S, A]."""
+    populations = count_values(states, game.n_states) / game.n_agents  # [B, S]
+    return require_policy(rows(h, populations), name=f"the policy at step {h}")
 
 
 def private(tables: Tensor) -> Choose:
@@ -182,12 +183,13 @@ def mean_field_policy(policy: AnyPolicy, game: PopulationGame) -> Policy:
     if isinstance(policy, ObservationPolicy):
         return policy.on_cells(game)
     require_same_sizes(game, policy)
-    return on_device(policy, game)
+    rows = table_on_device(policy, game)
+    return lambda h, nu: rows(h, nu.unsqueeze(0))[0]
 
 
-def on_device(policy: LearntPolicy, game: Game) -> Policy:
+def table_on_device(policy: LearntPolicy, game: Game) -> TableOf:
     """The policy with its rows where the game lives."""
-    return lambda h, nu: policy(h, nu.cpu()).to(game.device)
+    return lambda h, populations: policy.rows(h, populations.cpu()).to(game.device)
 
 
 def play(game: Game, choose: Choose, *, batch_size: int) -> Iterator[Played]:
