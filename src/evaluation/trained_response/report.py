@@ -35,10 +35,10 @@ class TrainedReport(NamedTuple):
 
 
 def as_json(report: TrainedReport) -> dict[str, Any]:
-    """The report as plain values; bounds are in reward units summed over the horizon."""
+    """The report as plain values, null for NaN; bounds are in reward units summed over the horizon."""
     gains, response, curve = report.gains, report.response, report.response.curve
     known = report.strength.known
-    return {
+    values = {
         "kind": "trained best response, a lower bound",
         "policy": report.policy,
         "game": report.key,
@@ -77,6 +77,16 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
         "curve": curve._asdict(),
         "changed": list(report.changed),
     }
+    return without_nan(values)
+
+
+def without_nan(value: Any) -> Any:
+    """A value with null for every NaN in it, as JSON knows none."""
+    if isinstance(value, dict):
+        return {key: without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def bound(gain: Interval) -> float:

@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 
 from mf_pmd.evaluation.trained_response.measuring import gains_of, interval
-from mf_pmd.evaluation.trained_response.report import bound
+from mf_pmd.evaluation.trained_response.report import bound, without_nan
 from mf_pmd.evaluation.trained_response.training import Curve
 from mf_pmd.evaluation.trained_response.verdict import FLAT, NOISY, RISING, compare, flatness, strength
 from mf_pmd.functional.frozen_flows import Bracket
@@ -94,3 +94,10 @@ def test_too_weak_by_a_known_answer_or_by_the_curve():
     nothing = compare(gains, answer(-0.1, 0.0), shares_policy=True, n_episodes=100)
     assert math.isnan(nothing.mean_share)
     assert not strength(flat, nothing).too_weak
+
+
+def test_json_knows_no_nan():
+    assert without_nan({"a": [1.0, math.nan, (math.nan, "x")], "b": None}) == {
+        "a": [1.0, None, [None, "x"]],
+        "b": None,
+    }
