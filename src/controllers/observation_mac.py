@@ -48,9 +48,10 @@ class LogitsSampler:
         """Logits [..., A], unnormalised log-probabilities -> actions [...] int64."""
         sums = (logits - logits.amax(-1, keepdim=True)).exp_().cumsum(-1)  # [..., A]
         total = sums[..., -1:]
+        # the largest draw, 1 - 2^-24, times the total rounds below it: no draw goes beyond the last
+        # possible action, from which on the sums are the total
         draws = torch.rand(total.shape, device=logits.device) * total
-        # rounding may lift a draw to the total: from the last possible action on, no draw goes further
-        return ((draws >= sums) & (sums < total)).sum(-1)
+        return (draws >= sums).sum(-1)
 
 
 class ObservationMAC:
