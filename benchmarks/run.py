@@ -1,6 +1,6 @@
 """Times the pieces of mf-pmd and prints a table; `docs/benchmarks.md` says what each row is.
 
-Everything, a few minutes on two cores: python benchmarks/run.py
+Everything, most of its time the ladder's networks of one's own: python benchmarks/run.py
 One benchmark: python benchmarks/run.py --only learner
 EPyMARL's own ippo too: EPYMARL_HOME=/path/to/epymarl python benchmarks/run.py --only ippo
 """
