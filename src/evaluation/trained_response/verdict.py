@@ -66,8 +66,8 @@ def flatness(curve: Curve) -> Flatness:
     """Whether the deviators had stopped gaining when training ended.
 
     The last fifth of the batches against the fifth before it. Flat: even the rise plus 2.24 standard errors
-    is within 5 % of the gain (or 1 % of the deviators' return). Rising: the rise alone is beyond that. In
-    between the curve is too noisy to tell. A curve may also be flat because learning never began.
+    is within 5 % of the gain (or 1 % of the deviators' return). Rising: the rise is beyond that, and beyond
+    its error. Else the curve is too noisy to tell. A curve may also be flat because learning never began.
     """
     size = len(curve.gain) // WINDOW
     last, before = (torch.tensor(part) for part in (curve.gain[-size:], curve.gain[-2 * size : -size]))
@@ -76,7 +76,7 @@ def flatness(curve: Curve) -> Flatness:
     tolerated = max(STILL * last.mean().item(), STILL_OF_RETURN * mean(curve.returns[-size:]))
     if rise + error <= tolerated:
         return Flatness(FLAT, rise, error, tolerated)
-    return Flatness(RISING if rise > tolerated else NOISY, rise, error, tolerated)
+    return Flatness(RISING if rise > max(tolerated, error) else NOISY, rise, error, tolerated)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -104,11 +104,15 @@ def share_of(part: float, whole: float) -> float:
 
 
 def strength(curve: Curve, known: Known | None) -> Strength:
-    """The verdict: too weak with less than 90 % of a known answer, or before the curve has flattened."""
+    """The verdict: too weak with less than 90 % of a known answer; where none is known, if the curve rises.
+
+    A curve that is too noisy to tell shows neither weakness nor strength, and is reported as that.
+    """
     flat = flatness(curve)
-    reasons = []
-    if known is not None and known.mean_share < ENOUGH:
-        reasons.append(f"it finds {known.mean_share:.0%} of the exact gain, less than {ENOUGH:.0%}")
-    if flat.verdict != FLAT:
-        reasons.append(f"its learning curve is {flat.verdict}")
-    return Strength(flat, known, bool(reasons), " and ".join(reasons))
+    if known is not None and not math.isnan(known.mean_share):
+        weak = known.mean_share < ENOUGH
+        why = f"it finds {known.mean_share:.0%} of the exact gain, less than {ENOUGH:.0%}" if weak else ""
+    else:
+        weak = flat.verdict == RISING
+        why = "its learning curve is still rising" if weak else ""
+    return Strength(flat, known, weak, why)
