@@ -146,14 +146,15 @@ def _reads_elsewhere(subject: Subject, table: Table, mu: Tensor) -> tuple[int, f
     game, zero = subject.game, mu.new_zeros(())
     sites = torch.arange(game.n_states).to(mu.device) if game.sites is None else game.sites
     require(sites.shape == (game.n_states,), f"sites have shape {list(sites.shape)}, not [{game.n_states}]")
-    here, other = table(subject.steps, mu[0], zero), 3 * mu.flip(-2).roll(1, 0)[1]
+    here, crowd = table(subject.steps, mu[0], zero), 3 * mu.flip(-2).roll(1, 0)[1]
     moves: list[tuple[float, int]] = []
     for site in sites.unique():
         there = (sites == site).nonzero().squeeze(1)
-        measure = other.clone()
-        measure[there] = mu[0, there].sum() / (len(there) * game.n_actions)
-        off = (table(subject.steps, measure, zero)[there] - here[there]).abs().flatten(1).amax(1)
-        moves.append((off.max().item(), int(there[int(off.argmax())])))
+        for elsewhere in (crowd, torch.zeros_like(crowd)):
+            measure = elsewhere.clone()
+            measure[there] = mu[0, there].sum() / (len(there) * game.n_actions)
+            off = (table(subject.steps, measure, zero)[there] - here[there]).abs().flatten(1).amax(1)
+            moves.append((off.max().item(), int(there[int(off.argmax())])))
     apart, s = max(moves)
     return s, apart
 
