@@ -137,7 +137,7 @@ class MFPPOLearner(EpochLearner):
         n_episodes, n_steps = batch["filled"].shape[:2]  # T + 1
         actions = of_agents(batch["actions"][..., 0], agents).flatten(0, 1)  # [B (T + 1), J]
         values, log_probs, present = [], [], []
-        for rows in self.pieces(n_episodes * n_steps, batch.device):
+        for rows in self.pieces(n_episodes * n_steps, agents, batch.device):
             observed = self.observed(batch, rows // n_steps, rows % n_steps, agents)
             judged = self.judge(observed, agents)
             log_probs.append(judged.log_policy.gather(-1, actions[rows].unsqueeze(-1)).squeeze(-1))
@@ -149,9 +149,10 @@ class MFPPOLearner(EpochLearner):
         restored = self.scale.restore(torch.cat(values)).reshape(shape)
         return Played(torch.where(there, restored, 0.0), torch.cat(log_probs).reshape(shape), there)
 
-    def pieces(self, n_rows: int, device: torch.device | str) -> Iterator[Tensor]:
+    def pieces(self, n_rows: int, agents: Tensor | None, device: torch.device | str) -> Iterator[Tensor]:
         """Rows 0 .. n_rows - 1, as many at a time as memory should hold the features of."""
-        size = max(1, MOST_FEATURES // (self.args.n_agents * self.mac.n_features))
+        shown = self.args.n_agents if agents is None or self.args.embedding_dim else len(agents)
+        size = max(1, MOST_FEATURES // (shown * self.mac.n_features))
         return iter(torch.arange(n_rows, device=device).split(size))
 
     def advantages(self, batch: Any, agents: Tensor | None, played: Played, counts: Tensor) -> Advantages:
