@@ -13,6 +13,7 @@ from ..functional.mirror_descent import mirror_descent_step, mixing_weight, step
 from ..functional.trajectory_targets import played_steps, trajectory_targets
 from ..modules.agents.choose import AUTO
 from ..modules.critics import DeepSetQ
+from ..modules.running_scale import RunningScale
 from .epoch_learner import EpochLearner, require_range
 from .mean_field_learner import check_settings
 
@@ -87,6 +88,7 @@ class MFPMDObservationsLearner(EpochLearner):
         check_settings(args)
         check_sampled(args)
         self.critic = DeepSetQ(scheme, args)
+        self.scale = RunningScale()
         self.make_optimisers()
 
     def make_optimisers(self) -> None:
@@ -97,6 +99,7 @@ class MFPMDObservationsLearner(EpochLearner):
     def modules(self) -> dict[str, Any]:
         return {
             "critic": self.critic,
+            "scale": self.scale,
             "critic_optimiser": self.critic_optimiser,
             "agent_optimiser": self.agent_optimiser,
         }
@@ -159,6 +162,7 @@ class MFPMDObservationsLearner(EpochLearner):
         )
         counts = present & played.unsqueeze(-1)
         error = ((targets - taken).abs() * counts).sum() / counts.sum().clamp(min=1)
+        self.scale.update(targets[counts])
         weight = torch.where(counts, ((self.args.count_exponent - 1) * log_taken).exp(), 0.0)
         at = episodes, steps
         return Visits(agents, episodes, steps, actions[at], targets[at], weight[at]), error.item()
@@ -184,6 +188,10 @@ class MFPMDObservationsLearner(EpochLearner):
 
     def q_values(self, observed: Any, agents: Tensor) -> Tensor:
         """The critic's Q of J agents, [r, J, A], reward units summed from h on."""
+        return self.scale.restore(self.scaled_q(observed, agents))
+
+    def scaled_q(self, observed: Any, agents: Tensor) -> Tensor:
+        """The same in the critic's own unit, the deviation of all targets so far from their mean."""
         present = observed.present if observed.agents is None else None
         return self.critic(observed.features, present, agents)
 
@@ -219,16 +227,16 @@ class MFPMDObservationsLearner(EpochLearner):
         often, as cells of few visits are in the form with cells.
 
         Returns:
-            The last loss, in squared reward units.
+            The last loss, in the critic's unit squared.
         """
         minibatches = self.minibatches(visits)
 
         def loss(step: int) -> Tensor:
             rows = minibatches[step % len(minibatches)]
             observed = self.observed(batch, rows, critic=True)
-            q_values = self.q_values(observed, rows.agents)
+            q_values = self.scaled_q(observed, rows.agents)
             taken = q_values.gather(-1, rows.actions.unsqueeze(-1)).squeeze(-1)
-            return weighted_mean((taken - rows.targets).square(), rows.weight)
+            return weighted_mean((taken - self.scale.standardise(rows.targets)).square(), rows.weight)
 
         return self.descend(loss, self.critic_optimiser, self.args.critic_steps)
 

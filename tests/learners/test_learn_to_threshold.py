@@ -36,6 +36,7 @@ BOUNDS = {
     ("mf_pmd_tabular", "a_sis"): (1.495, 0.13, False),
     ("mf_pmd_tabular", "a_rps"): (0.283, 0.05, False),
     ("mf_pmd_tabular", "a_beach"): (4.033, 0.12, False),
+    ("mf_pmd_tabular", "taxi_lite"): (1.843, 0.03 * 1.843, False),
     ("mf_pmd", "a_sis"): (1.495, 0.15, True),
     ("mf_pmd", "a_rps"): (0.283, 0.06, False),
     ("mf_pmd", "a_beach"): (4.033, 0.25, False),
@@ -81,3 +82,12 @@ def test_other_games_reach_a_tenth_of_the_uniform_policy(learn, capsys, alg, nam
     with capsys.disabled():
         print(f"\n{alg} {name}: {values[0]:.4f} -> {values[-1]:.4f} ({values[-1] / values[0]:.1%})")
     assert values[-1] <= 0.1 * values[0]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_taxis_that_no_table_holds_learn_to_drive(configure, seed):
+    words = ["env_args.n_agents=50", "env_args.horizon=64", "t_max=9600", "test_interval=9600"]
+    result = run.train(configure("mf_pmd", "a_taxi", f"seed={seed}", "save_model=False", *words))
+    returns = json.loads((result.results_dir / "metrics.json").read_text())
+    assert returns["return_mean"]["values"][-1] > 5 * returns["return_mean"]["values"][0]
+    assert returns["test_return_mean"]["values"][-1] > 3 * returns["test_return_mean"]["values"][0]
