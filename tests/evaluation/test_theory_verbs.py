@@ -387,3 +387,28 @@ def test_a_game_that_scales_its_rewards_says_so(told):
     status, out, _ = told(*words)
     assert status == 0
     assert out.splitlines()[1] == "rewards scaled into [0, 1]: the published game's times 0.5"
+
+
+def test_a_game_of_packed_states_tells_its_closed_form_alone(told):
+    for words in ((), ("--method=closed-form",)):
+        code, out, _ = told("symmetry", "--env-config=a_taxi", *words)
+        assert code == 0
+        assert "a_taxi: N = 1000, H = 128, S = 550,502,400, A = 5, population others" in out
+        assert re.search(r"alpha +0\.098 \(exact\)", out)
+        assert re.search(r"L_pop +2\.4 \(upper bound\)", out)
+        assert "vacuous: no one can gain more than H = 128" in out
+    values = json.loads(told("symmetry", "--env-config=a_taxi", "--json")[1])
+    assert values["n_states"] == 550_502_400
+    assert values["trajectories"] is None
+    refused = {
+        "--method=enumeration": "it enumerates populations of numbered local states, and those of a_taxi",
+        "--method=kernels": "it samples tables of numbered local states, and those of a_taxi",
+        "--method=trajectories": "it compares agents who stand in the same numbered local state",
+        "--method=closed": "choose of closed-form, enumeration, kernels, trajectories",
+        "--policy=somewhere": "it plays trajectories, for which a_taxi has too many local states",
+    }
+    for word, why in refused.items():
+        code, _, error = told("symmetry", "--env-config=a_taxi", word)
+        assert code == 2
+        assert f"{word}: {why}" in error
+        assert error.count("\n") == 1
