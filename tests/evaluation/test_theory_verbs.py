@@ -1,6 +1,7 @@
 """``mf-pmd symmetry`` and ``mf-pmd exploitability``: what they print, and what they refuse."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
