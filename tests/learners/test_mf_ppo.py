@@ -280,6 +280,7 @@ def test_resuming_equals_not_stopping_bit_for_bit(configure, checkpoint_entries,
         assert ours[key]["values"][-1] == theirs[key]["values"][-1], key
 
 
+@pytest.mark.parametrize("alg", ["mf_ppo", "mf_ppo_ind"])
 def test_evaluating_scores_what_was_saved(short, alg):
     first = run.train(short(alg, f"t_max={2 * EPOCH}"))
     again = run.train(short(alg, f"checkpoint_path={first.checkpoint}", "evaluate=True"))
