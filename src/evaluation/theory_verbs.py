@@ -50,7 +50,7 @@ def symmetry(
         )
     elif policy is not None:
         raise UserError(
-            f"--policy={policy}: plays trajectories, and {key} has too many local states for them"
+            f"--policy={policy}: it plays trajectories, for which {key} has too many local states"
         )
     else:
         found = symmetry_report.measure_packed(key, game, methods=methods)
