@@ -88,7 +88,7 @@ def same_law(first: Tensor, second: Tensor) -> Tensor:
     return survival(terms, degrees)
 
 
-def mean_p_values(sums: Tensor, counts: Tensor, means: Tensor) -> Tensor:
+def mean_p_values(sums: Tensor, counts: Tensor, means: Tensor, *, rounding: float = 0.0) -> Tensor:
     """P-values that sums of draws in [0, 1] have the means they are said to have.
 
     2 exp(-n KL(mean drawn | mean)), KL of two coins, bounds both tails of n independent draws in [0, 1]
@@ -98,8 +98,12 @@ def mean_p_values(sums: Tensor, counts: Tensor, means: Tensor) -> Tensor:
         sums: of the draws of each group, any shape.
         counts: how many they are.
         means: in [0, 1].
+        rounding: of the draws; means no further apart than that are the same.
     """
     counts, p = counts.double(), means.double().clamp(0.0, 1.0)
     q = (sums.double() / counts.clamp(min=1)).clamp(0.0, 1.0)
-    apart = torch.xlogy(q, q / p) + torch.xlogy(1 - q, (1 - q) / (1 - p))  # inf where p is 0 and q is not
-    return torch.where(counts > 0, (2 * (-counts * apart).exp()).clamp(max=1.0), 1.0)
+    entropy = torch.xlogy(q, q) + torch.xlogy(1 - q, 1 - q)
+    apart = entropy - torch.xlogy(q, p) - torch.xlogy(1 - q, 1 - p)  # inf where p is 0 and q is not
+    apart = apart.clamp(min=0.0)
+    told = (counts > 0) & ((q - p).abs() > rounding)
+    return torch.where(told, (2 * (-counts * apart).exp()).clamp(max=1.0), 1.0)

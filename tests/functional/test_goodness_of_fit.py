@@ -1,11 +1,13 @@
 """Chi-square tests against SciPy, by hand, and on counts that do come from their laws."""
 
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 
-from mf_pmd.functional.goodness_of_fit import goodness_of_fit, merged, same_law, survival
+from mf_pmd.functional.goodness_of_fit import goodness_of_fit, mean_p_values, merged, same_law, survival
 
 
 def tensor(*rows):
@@ -74,3 +76,19 @@ def test_two_samples_of_one_law_and_of_two():
     table = np.array([[30, 70], [45, 55]])
     by_scipy = scipy.stats.chi2_contingency(table, correction=False).pvalue
     assert same_law(torch.tensor(table[:1]), torch.tensor(table[1:])).item() == pytest.approx(by_scipy)
+
+
+def test_means_are_refuted_no_more_often_than_they_say_and_by_hand():
+    # heads of 10 fair coins: the bound is 2 exp(-10 KL), and exact tails are below it
+    heads = torch.arange(11.0)
+    bound = mean_p_values(heads, torch.full((11,), 10), torch.full((11,), 0.5))
+    assert bound[5] == 1
+    assert bound[10].item() == pytest.approx(2 * 2**-10)
+    ways = torch.tensor([math.comb(10, k) for k in range(11)], dtype=torch.float64) / 2**10
+    tails = torch.stack([ways[(heads - 5).abs() >= abs(k - 5)].sum() for k in range(11)])
+    assert (tails <= bound + 1e-12).all()
+    impossible = mean_p_values(torch.tensor([1e-3, 0.0]), torch.tensor([50, 50]), torch.zeros(2))
+    assert impossible.tolist() == [0.0, 1.0]
+    assert mean_p_values(torch.zeros(1), torch.zeros(1), torch.full((1,), 0.3)).item() == 1  # no draw tells
+    certain = mean_p_values(torch.tensor([50 - 1e-6]), torch.tensor([50]), torch.ones(1), rounding=1e-5)
+    assert certain.item() == 1  # a reward of 1, paid in float32

@@ -170,3 +170,14 @@ def test_mean_rewards_are_held_against_the_table(make_game):
     game._fares = (first, 0.8 * second)  # of the sampler
     with pytest.raises(Wrong, match=r"the mean reward at .* in reward_table and"):
         check_rewards(Subject(game, draws=15_000, level=1e-6, seed=0))
+
+
+@pytest.mark.parametrize("eps_beta", [0.0, 0.7])
+def test_rewards_that_are_certain_fit_the_table_but_for_rounding(make_game, eps_beta):
+    game = make_game("taxi_lite", n_agents=5, eps_beta=eps_beta)
+    check_rewards(Subject(game, draws=500, level=1e-6, seed=1))
+    one_type = make_game("taxi_lite", n_agents=5, eps_beta=eps_beta)
+    first, second = one_type._fares
+    one_type._fares = (first * torch.tensor([1, 1, 1, 1, 0.5]), second)  # one agent, one region
+    with pytest.raises(Wrong, match=r"the mean reward at .* u = 0 is"):
+        check_rewards(Subject(one_type, draws=2_000, level=1e-6, seed=0))

@@ -109,8 +109,9 @@ def _mean_misfit(subject: Subject, rows: Rows) -> tuple[float, str]:
     drawn = subject.drawn
     paid = drawn.paid[rows.profile, rows.type, rows.cell]
     n_draws = _of(drawn, rows).sum(-1)
-    p_values = mean_p_values(paid, n_draws, rows.rewards)
-    together = mean_p_values(paid.sum(), n_draws.sum(), (rows.rewards * n_draws).sum() / n_draws.sum())
+    mean = (rows.rewards * n_draws).sum() / n_draws.sum()
+    p_values = mean_p_values(paid, n_draws, rows.rewards, rounding=TOLERANCE)
+    together = mean_p_values(paid.sum(), n_draws.sum(), mean, rounding=TOLERANCE)
     worst = int(p_values.argmin())
     state, action = divmod(int(rows.cell[worst]), subject.game.n_actions)
     message = (
