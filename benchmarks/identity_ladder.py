@@ -7,11 +7,14 @@
 
 The rungs are those of Yardim & He 2025, Sec. 6, at equal environment steps, on the same seeds: Symm-NN
 (mf_ppo), OH-NN (mf_ppo_oh), ID-NN (mf_ppo_id), Ind-NN (mf_ppo_ind). None has an embedding of the population,
-so that identity alone differs; Symm-NN with one is a rung of its own. Every run is a process of
-``src/main.py``; finished runs with the same settings are taken from ``--results``.
+so that identity alone differs; Symm-NN with one is a rung of its own. A shared network learns from the
+trajectories of a few agents drawn each epoch, Ind-NN's from all, each from its own agent's; an index of which
+few have been drawn is hardly learnt, so that the shared rungs that learn from all are rungs too. Every run is
+a process of ``src/main.py``; finished runs with the same settings are taken from ``--results`` (start from an
+empty folder after a change of the code). Rungs may have different numbers of seeds: run them apart, by
+``--rungs``, and then report on all.
 
-Seconds an epoch are measured apart, without tests, the rungs in turn in one process, and so are those of
-Symm-NN when it learns from all agents, as Ind-NN does, and not from a drawn few. ``table.md`` and
+Seconds an epoch are measured apart, without tests, the rungs in turn in one process. ``table.md`` and
 ``table.json`` go to ``--out``, the figure beside them or to ``--figure``; ``--only report`` makes them of
 what is there.
 """
@@ -29,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ladder import LADDER, REFERENCE, Rung, epochs_in_turn
+from ladder import BASE, LADDER, REFERENCE, Rung, epochs_in_turn
 from ladder_figure import draw
 from numpy.typing import NDArray
 from tables import markdown
@@ -55,10 +58,12 @@ PARTS = ("runs", "timing", "report")
 HEAD = (
     "rung",
     "configuration",
+    "agents learnt from",
     "seeds",
+    "return half-way",
     "return at the end",
     "95 % interval",
-    "best test",
+    f"less {BASE}'s",
     "s an epoch",
     "min",
     "max",
@@ -146,7 +151,6 @@ def planned_runs(options: Options) -> dict[str, list[Planned]]:
             configure=lambda alg, env, words: load_config(alg, env, words, cli.CONFIG_ROOTS),
         )
         for rung in options.rungs
-        if rung.trained
     }
 
 
@@ -189,9 +193,8 @@ def batches(options: Options, runs: dict[str, list[Planned]]) -> dict[str, list[
     found: dict[str, list[Planned]] = {}
     times: dict[str, int] = {}
     for rung in options.rungs:
-        if rung.trained:
-            times[rung.algorithm] = times.get(rung.algorithm, 0) + 1
-            found.setdefault(f"{times[rung.algorithm]}", []).extend(runs[rung.name])
+        times[rung.algorithm] = times.get(rung.algorithm, 0) + 1
+        found.setdefault(f"{times[rung.algorithm]}", []).extend(runs[rung.name])
     return {name: sorted(batch, key=lambda run: run.seed) for name, batch in found.items()}
 
 
@@ -232,7 +235,8 @@ def report(options: Options) -> str:
     found = {name: [done[run] for run in batch if run in done] for name, batch in runs.items()}
     timing = read_timing(options)
     bands = {name: band(some) for name, some in found.items() if some}
-    rungs = [row_of(rung, found.get(rung.name, []), bands, timing) for rung in options.rungs]
+    learnt_from = {name: agents_learnt_from(batch[0].config) for name, batch in runs.items()}
+    rungs = [row_of(rung, found, bands, timing, learnt_from[rung.name]) for rung in options.rungs]
     uniform = uniform_return(options)
     numbers = {
         "game": options.game,
@@ -262,24 +266,44 @@ def read_timing(options: Options) -> dict[str, Any]:
     return timing if asked.items() <= timing.items() else {}
 
 
-def band(runs: Sequence[Run]) -> Band:
-    """Mean test return over seeds with its t interval, at the steps where all tested; alone, without one.
+def agents_learnt_from(config: dict[str, Any]) -> int:
+    """Whose trajectories an epoch's gradients are taken of."""
+    n_agents = config["env_args"]["n_agents"]
+    return min(config["learn_agents"], n_agents) or n_agents
 
-    mean -+ t_{K-1} s / sqrt(K) of K seeds.
-    """
+
+def band(runs: Sequence[Run]) -> Band:
+    """Mean test return over seeds with its t interval, at the steps where all tested; alone, without one."""
     curves = [run.metrics[RETURN] for run in runs]
     steps = curves[0][0]
     assert all(np.array_equal(steps, other) for other, _ in curves), "runs that tested at other steps"
-    values = np.array([value for _, value in curves])  # [K, P]
+    return Band(steps, *t_interval(np.array([value for _, value in curves])))
+
+
+def t_interval(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """mean and mean -+ t_{K-1} s / sqrt(K) of K seeds' values [K, P]; the mean alone of one seed's."""
     mean, count = values.mean(0), len(values)
     if count == 1:
-        return Band(steps, mean, mean, mean)
+        return mean, mean, mean
     half = t_quantile((1 + LEVEL) / 2, count - 1) * values.std(0, ddof=1) / np.sqrt(count)
-    return Band(steps, mean, mean - half, mean + half)
+    return mean, mean - half, mean + half
 
 
-def row_of(rung: Rung, runs: Sequence[Run], bands: dict[str, Band], timing: dict[str, Any]) -> dict[str, Any]:
+def difference(runs: Sequence[Run], base: Sequence[Run]) -> list[float] | None:
+    """Mean, lower and upper end of the return at the end less another rung's, seed by seed."""
+    ends = [{run.config["seed"]: run.metrics[RETURN][1][-1] for run in some} for some in (runs, base)]
+    common = sorted(ends[0].keys() & ends[1].keys())
+    if len(common) < 2 or runs is base:
+        return None
+    gaps = np.array([[ends[0][seed] - ends[1][seed]] for seed in common])
+    return [float(value[0]) for value in t_interval(gaps)]
+
+
+def row_of(
+    rung: Rung, found: dict[str, list[Run]], bands: dict[str, Band], timing: dict[str, Any], learnt_from: int
+) -> dict[str, Any]:
     """The numbers of one rung, None for what is not known."""
+    runs = found.get(rung.name, [])
     known = bands.get(rung.name)
     interval = known is not None and len(runs) > 1
     times = timing.get("seconds", {})
@@ -288,15 +312,23 @@ def row_of(rung: Rung, runs: Sequence[Run], bands: dict[str, Band], timing: dict
     return {
         "rung": rung.name,
         "configuration": " ".join((rung.algorithm, *rung.words)),
+        "learnt_from": learnt_from,
         "seeds": len(runs),
+        "halfway": None if known is None else half_way(known),
+        "curve": None if known is None else [known.steps.tolist(), known.mean.tolist()],
+        "difference": difference(runs, found.get(BASE, [])),
         "return": None if known is None else known.mean[-1],
         "return_interval": [known.lower[-1], known.upper[-1]] if known is not None and interval else None,
-        "best": statistics.mean(run.metrics[RETURN][1].max() for run in runs) if runs else None,
         "returns": [float(run.metrics[RETURN][1][-1]) for run in runs],
         "seconds": own,
         "ratio": statistics.median(ratios(own, reference)) if own and reference else None,
         "peak_mib": max(peaks) if peaks else None,
     }
+
+
+def half_way(known: Band) -> float:
+    """The mean return at the test nearest to half of the training."""
+    return float(known.mean[np.abs(known.steps - known.steps[-1] / 2).argmin()])
 
 
 def uniform_return(options: Options) -> float:
@@ -317,8 +349,8 @@ def table(rungs: Sequence[dict[str, Any]], numbers: dict[str, Any]) -> str:
             markdown(HEAD, [cells(row) for row in rungs]),
             "",
             f"{title_of(numbers)}; return: mean over agents, of {numbers['t_max']} environment steps of "
-            f"training. Interval: t over seeds. Best: mean over seeds of the best test. The uniform policy's "
-            f"return is {numbers['uniform_return']:.2f}.",
+            f"training. Intervals: t over seeds, of differences seed by seed. The uniform policy's return is "
+            f"{numbers['uniform_return']:.2f}.",
             f"Seconds: play and learn, no tests, the rungs in turn; median, min and max; the ratio is the "
             f"median of the rounds'. Timed on: {numbers['timing'].get('machine', 'nothing yet')}. Runs on: "
             f"{'; '.join(numbers['machines']) or 'none yet'}.",
@@ -332,15 +364,17 @@ def cells(row: dict[str, Any]) -> list[str]:
     def number(value: float | None, form: str = ".2f") -> str:
         return "" if value is None else f"{value:{form}}"
 
-    interval, seconds = row["return_interval"], row["seconds"]
+    interval, seconds, less = row["return_interval"], row["seconds"], row["difference"]
     times = [statistics.median(seconds), min(seconds), max(seconds)] if seconds else [None] * 3
     return [
         row["rung"],
         f"`{row['configuration']}`",
+        str(row["learnt_from"]),
         str(row["seeds"]),
+        number(row["halfway"]),
         number(row["return"]),
         f"[{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "",
-        number(row["best"]),
+        "{:+.2f} [{:+.2f}, {:+.2f}]".format(*less) if less else "",
         *(number(value, ".3g") for value in times),
         "" if row["ratio"] is None else f"{100 * row['ratio']:.1f} %",
         number(row["peak_mib"], ".0f"),

@@ -10,6 +10,8 @@ from timing import Parts, alternate
 from training import Training
 
 PLAIN = ("embedding_dim=0",)
+ALL = ("learn_agents=0",)
+BASE = "Symm-NN"
 REFERENCE = "Ind-NN"
 
 
@@ -20,13 +22,11 @@ class Rung(NamedTuple):
         name: the paper's.
         algorithm: a name that ``--config`` takes.
         words: its changes.
-        trained: whether the ladder runs it; else it is timed alone.
     """
 
     name: str
     algorithm: str
     words: tuple[str, ...]
-    trained: bool = True
 
 
 LADDER = (
@@ -35,8 +35,11 @@ LADDER = (
     Rung("ID-NN", "mf_ppo_id", PLAIN),
     Rung(REFERENCE, "mf_ppo_ind", PLAIN),
     Rung("Symm-NN, deep set", "mf_ppo", ("embedding_dim=16",)),
-    Rung("Symm-NN, learns from all", "mf_ppo", (*PLAIN, "learn_agents=0"), trained=False),
+    Rung("Symm-NN, learns from all", "mf_ppo", (*PLAIN, *ALL)),
+    Rung("OH-NN, learns from all", "mf_ppo_oh", (*PLAIN, *ALL)),
+    Rung("ID-NN, learns from all", "mf_ppo_id", (*PLAIN, *ALL)),
 )
+TIMED = LADDER[:6]  # by `make bench`: of the rungs that learn from all, one tells what it costs
 
 
 def epochs_in_turn(

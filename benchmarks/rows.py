@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from ladder import LADDER, REFERENCE, epochs_in_turn
+from ladder import REFERENCE, TIMED, epochs_in_turn
 from timing import Parts, Row, Target, alternate, column, rates, ratios
 from training import Episodes, Training
 from upstream import upstream_epochs
@@ -177,15 +177,15 @@ def ladder(options: Options) -> list[Row]:
     """Seconds an epoch of PPO that knows who it is, and ratios to one network an agent, round by round."""
     row = partial(Row, "ladder", game=TAXIS[0], agents=options.agents, threads=1)
     if _no_cuda(options):
-        return [row(what=rung.name, unit=SECONDS, missing=NO_CUDA) for rung in LADDER]
+        return [row(what=rung.name, unit=SECONDS, missing=NO_CUDA) for rung in TIMED]
     measured = epochs_in_turn(
-        LADDER, TAXIS[0], agents=options.agents, device=options.device, rounds=options.repeats
+        TIMED, TAXIS[0], agents=options.agents, device=options.device, rounds=options.repeats
     )
     seconds = {name: column(rounds, "total") for name, rounds in measured.items()}
     rows = [row(what=name, unit=SECONDS, values=values) for name, values in seconds.items()]
     for name, values in seconds.items():
         if name != REFERENCE:
-            target = LADDER_TARGET if name == LADDER[0].name and options.agents == 1000 else None
+            target = LADDER_TARGET if name == TIMED[0].name and options.agents == 1000 else None
             over = ratios(values, seconds[REFERENCE])
             rows.append(row(what=f"{name} over {REFERENCE}", unit=RATIO, values=over, target=target))
     return rows

@@ -64,7 +64,7 @@ def test_the_simulator_plays_whole_episodes_of_the_games_of_taxis(module, capsys
 @pytest.mark.slow
 def test_the_networks_of_taxis_and_the_ladder_are_timed(module, capsys, tmp_path):
     cells, _ = run(module, capsys, tmp_path, "--only", "taxis", "ladder")
-    rungs = [rung.name for rung in module("ladder").LADDER]
+    rungs = [rung.name for rung in module("ladder").TIMED]
     ratios = [f"{name} over Ind-NN" for name in rungs if name != "Ind-NN"]
     assert [row[1] for row in cells[2:]] == ["mf_ppo", "mf_pmd", *rungs, *ratios]
 
@@ -119,7 +119,9 @@ def written_runs(monkeypatch, script, returns):
         for run in planned:
             curve = np.array([0, 40, 80]), np.array(returns[run.algorithm][run.seed - 1], dtype=float)
             seen[run] = SimpleNamespace(
-                metrics={script.RETURN: curve}, process={"peak_rss_mib": 300 + run.seed, "machine": "here"}
+                metrics={script.RETURN: curve},
+                process={"peak_rss_mib": 300 + run.seed, "machine": "here"},
+                config={"seed": run.seed},
             )
         return seen
 
@@ -139,11 +141,12 @@ def test_the_ladder_reports_what_it_timed_and_what_was_run(module, capsys, tmp_p
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert rows[0] == list(script.HEAD)
-    assert rows[2][:3] == ["Symm-NN", "`mf_ppo embedding_dim=0`", "3"]
+    assert rows[2][:4] == ["Symm-NN", "`mf_ppo embedding_dim=0`", "6", "3"]
     half = 4.302653 / 3**0.5  # t of two degrees; the returns 3, 4, 5 have deviation 1
-    assert rows[2][3:6] == ["4.00", f"[{4 - half:.2f}, {4 + half:.2f}]", "5.00"]
-    assert rows[3][3:6] == ["1.00", "[1.00, 1.00]", "1.00"]
-    assert rows[3][9:] == ["100.0 %", "303"]
+    assert rows[2][4:8] == ["4.00", "4.00", f"[{4 - half:.2f}, {4 + half:.2f}]", ""]
+    assert rows[3][4:7] == ["1.00", "1.00", "[1.00, 1.00]"]
+    assert rows[3][7] == f"-3.00 [{-3 - half:+.2f}, {-3 + half:+.2f}]"
+    assert rows[3][11:] == ["100.0 %", "303"]
     numbers = json.loads((out / "table.json").read_text())
     assert [len(row["seconds"]) for row in numbers["rungs"]] == [5, 5]
     assert numbers["rungs"][0]["returns"] == [3.0, 4.0, 5.0]
@@ -162,7 +165,16 @@ def test_runs_of_the_ladder_are_equal_but_for_identity(module, tmp_path):
     script = module("identity_ladder")
     options = script.parse(["--results", str(tmp_path), "--epochs", "3", "--seeds", "2"])
     runs = script.planned_runs(options)
-    assert list(runs) == ["Symm-NN", "OH-NN", "ID-NN", "Ind-NN", "Symm-NN, deep set"]
+    assert list(runs) == [
+        "Symm-NN",
+        "OH-NN",
+        "ID-NN",
+        "Ind-NN",
+        "Symm-NN, deep set",
+        "Symm-NN, learns from all",
+        "OH-NN, learns from all",
+        "ID-NN, learns from all",
+    ]
     for batch in runs.values():
         assert [run.seed for run in batch] == [1, 2]
         assert {run.config["t_max"] for run in batch} == {3 * 10 * 128}
@@ -174,7 +186,7 @@ def test_runs_of_the_ladder_are_equal_but_for_identity(module, tmp_path):
     assert all(other == plain for other in others)
     assert plain["embedding_dim"] == 0
     side_by_side = script.batches(options, runs)
-    assert [len(batch) for batch in side_by_side.values()] == [8, 2]
+    assert [len(batch) for batch in side_by_side.values()] == [8, 6, 2]
     assert [run.seed for run in side_by_side["1"]] == [1] * 4 + [2] * 4
 
 
@@ -192,8 +204,8 @@ def test_the_ladder_runs_and_takes_what_is_there(module, capsys, tmp_path):
     assert script.main(words) == 0
     first = capsys.readouterr()
     rungs = json.loads((tmp_path / "report" / "table.json").read_text())["rungs"]
-    assert [row["seeds"] for row in rungs] == [1, 1, 1, 1, 1, 0]
-    assert all(row["peak_mib"] > 50 for row in rungs[:5])
+    assert [row["seeds"] for row in rungs] == [1] * 8
+    assert all(row["peak_mib"] > 50 for row in rungs)
     assert script.main(words) == 0
     assert capsys.readouterr().out == first.out
     assert len(list((tmp_path / "sacred").glob("*/*/[0-9]*"))) == 5
