@@ -20,25 +20,6 @@ class Advantages(NamedTuple):
     returns: Tensor
 
 
-def counted_steps(filled: Tensor, terminated: Tensor) -> Tensor:
-    """The steps of a batch at which somebody acted.
-
-    A host fills the observation that follows the last action, also of an episode cut short: that one is no
-    step. So a step counts when it was filled, nothing ended before it, and it ended the episode or was
-    followed by an observation.
-
-    Args:
-        filled: which observations were written, [B, T + 1].
-        terminated: steps that ended an episode for good, [B, T + 1]; a truncation is none of them.
-
-    Returns:
-        [B, T] bool.
-    """
-    filled, terminated = filled.bool(), terminated.bool()
-    ended_before = terminated.cumsum(1)[:, :-1] - terminated[:, :-1].long() > 0
-    return filled[:, :-1] & ~ended_before & (filled[:, 1:] | terminated[:, :-1])
-
-
 def generalised_advantages(
     rewards: Tensor, values: Tensor, counts: Tensor, terminated: Tensor, *, gamma: float, lam: float
 ) -> Advantages:

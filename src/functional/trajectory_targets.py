@@ -36,7 +36,7 @@ def trajectory_targets(
         entropies: Ent(pi_h(. | o_h)), [B, T, N], nats.
         taken: the critic's Q_h(o_h, a_h) of the actions played, [B, T, N].
         values: the critic's V_h(o_h), [B, T, N].
-        played: whether the episode reached the step, [B, T] bool.
+        played: the steps that were taken (``masks.counted_steps``), [B, T] bool.
         present: whether the agent was there, [B, T, N] bool.
         tau: weight of the entropy.
         lam: in [0, 1].
@@ -56,18 +56,3 @@ def trajectory_targets(
         following = torch.where(here & played[:, h].unsqueeze(-1), corrected, target)
         targets.append(target)
     return torch.stack(targets[::-1], 1)
-
-
-def played_steps(filled: Tensor, terminated: Tensor) -> Tensor:
-    """Steps at which actions were played and paid: filled, and not after the end.
-
-    Args:
-        filled: [B, T + 1, 1], a host batch's field; the last step only observes.
-        terminated: [B, T + 1, 1], 1 at the step that ended the episode.
-
-    Returns:
-        [B, T] bool.
-    """
-    ended = terminated[:, :-1, 0].cumsum(1)
-    before = torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], 1)
-    return (filled[:, :-1, 0] > 0) & (before == 0)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.distributions import entropy, kl_divergence
+from ..functional.masks import counted_steps
 from ..functional.mirror_descent import mirror_descent_step, mixing_weight, step_size
-from ..functional.trajectory_targets import played_steps, trajectory_targets
+from ..functional.trajectory_targets import trajectory_targets
 from ..modules.agents.choose import AUTO
 from ..modules.critics import DeepSetQ
 from ..modules.running_scale import RunningScale
@@ -137,7 +138,7 @@ class MFPMDObservationsLearner(EpochLearner):
     @torch.no_grad()
     def evaluate(self, batch: Any) -> tuple[Visits, float]:
         """What was done with the critic's targets for it, and the mean |target - Q| before the fit."""
-        played = played_steps(batch["filled"], batch["terminated"])
+        played = counted_steps(batch["filled"].squeeze(-1), batch["terminated"].squeeze(-1))
         episodes, steps = played.nonzero(as_tuple=True)
         agents = self.drawn_agents(played.device)
         actions = batch["actions"][:, :-1, :, 0][..., agents].long()  # [B, T, J]

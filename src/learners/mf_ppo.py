@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..functional.gae import Advantages, counted_steps, generalised_advantages
+from ..functional.gae import Advantages, generalised_advantages
+from ..functional.masks import counted_steps
 from ..modules.critics import REGISTRY as CRITICS
 from ..modules.critics import DeepSetValue
 from ..modules.running_scale import RunningScale

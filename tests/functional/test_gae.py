@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mf_pmd.functional.gae import counted_steps, generalised_advantages
+from mf_pmd.functional.gae import generalised_advantages
+from mf_pmd.functional.masks import counted_steps
 
 B, T, J = 3, 5, 2
 
@@ -37,16 +38,6 @@ def test_the_steps_of_episodes_of_unequal_length():
     _, _, counts, _ = random_batch(0)
     expected = [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0]]
     assert counts[..., 0].int().tolist() == expected
-
-
-def test_a_host_that_fills_nothing_after_the_last_step_loses_no_step():
-    filled, terminated = torch.tensor([[1, 1, 0, 0]]), torch.tensor([[0, 1, 0, 0]])
-    assert counted_steps(filled, terminated).tolist() == [[True, True, False]]
-
-
-def test_nothing_counts_after_a_terminal_step_however_long_it_is_filled():
-    filled, terminated = torch.ones(1, 5), torch.tensor([[0, 1, 0, 1, 0]])
-    assert counted_steps(filled, terminated).tolist() == [[True, True, False, False]]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mf_pmd.functional.cells import cell_statistics
 from mf_pmd.functional.td_targets import sweep_backwards
-from mf_pmd.functional.trajectory_targets import played_steps, trajectory_targets
+from mf_pmd.functional.trajectory_targets import trajectory_targets
 
 S, A = 2, 2
 
@@ -247,10 +247,3 @@ def test_agents_and_episodes_do_not_mix():
         )
         assert torch.allclose(whole[b, :, i], alone[0, :, 0])
     assert whole[1, 2:].abs().sum() == 0
-
-
-def test_which_steps_were_played():
-    filled = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]]).unsqueeze(-1)
-    terminated = torch.tensor([[0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]], dtype=torch.uint8).unsqueeze(-1)
-    # ended at the last step; ended early, the filled step after only observes; cut off at the limit
-    assert played_steps(filled, terminated).tolist() == [[True] * 3, [True, True, False], [True] * 3]

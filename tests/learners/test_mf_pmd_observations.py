@@ -108,6 +108,26 @@ def test_whoever_was_absent_or_gone_is_not_learnt_from(make):
     assert torch.equal(visits.targets[last][0], batch["reward"][4, 1])
 
 
+def test_an_episode_cut_short_is_learnt_from_until_its_last_paid_step(make):
+    learner, batch = make("trace_lambda=1.0", "tau=0.0")
+    # as EPyMARL's runners leave one that was truncated after two steps among others of four: the observation
+    # it was cut at is filled, with an action drawn there that nobody paid for, and nothing has terminated it
+    batch["filled"][4, 3:] = 0
+    batch["terminated"][4] = 0
+    batch["reward"][4, 2:] = 0
+    batch["reward"][5] = batch["reward"][4]
+    for key in ("obs", "actions", "state"):
+        batch[key][5] = batch[key][4]
+    batch["filled"][5, 3:], batch["terminated"][5] = 0, 0
+    batch["terminated"][5, 1] = 1  # the same, terminated: learnt from alike, for nothing follows either
+    visits, _ = learner.evaluate(batch)
+    cut, ended = (visits.rows((visits.episodes == episode).nonzero().squeeze(-1)) for episode in (4, 5))
+    assert cut.steps.tolist() == ended.steps.tolist() == [0, 1]
+    assert torch.equal(cut.targets, ended.targets)
+    assert torch.equal(cut.targets[1], batch["reward"][4, 1])
+    assert torch.allclose(cut.targets[0], batch["reward"][4, :2].sum(0))
+
+
 def test_agents_are_drawn_anew_each_epoch(make):
     learner, _ = make("learn_agents=5", *TINY)
     torch.manual_seed(0)
