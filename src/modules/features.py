@@ -26,19 +26,43 @@ def cell_features(population: Tensor | None, steps: Tensor, *, n_states: int, ho
     Returns:
         [..., K, S, F], F = feature_size(...): one-hot state, one-hot h, h / H, then nu.
     """
-    device = steps.device
-    state = torch.eye(n_states, device=device)  # [S, S]
-    time = torch.cat(
-        [torch.nn.functional.one_hot(steps, horizon).float(), (steps / horizon).unsqueeze(-1)], -1
-    )  # [K, H + 1]
-    batch = population.shape[:-1] if population is not None else steps.shape
-    parts = [
-        state.expand(*batch, n_states, n_states),
-        time.unsqueeze(-2).expand(*batch, n_states, horizon + 1),
-    ]
-    if population is not None:
-        parts.append(population.unsqueeze(-2).expand(*batch, n_states, n_states))
+    state = torch.eye(n_states, device=steps.device)  # [S, S]
+    shared = step_features(population, steps, horizon=horizon).unsqueeze(-2)  # [..., K, 1, F - S]
+    parts = [part.expand(*shared.shape[:-2], n_states, part.shape[-1]) for part in (state, shared)]
     return torch.cat(parts, -1)
+
+
+def step_features(population: Tensor | None, steps: Tensor, *, horizon: int) -> Tensor:
+    """What the features of all local states of a step have in common: all but the one-hot state.
+
+    Arguments as for ``cell_features``; [..., K, F - S]: one-hot h, h / H, then nu.
+    """
+    one_hot = torch.nn.functional.one_hot(steps, horizon).float()
+    time = torch.cat([one_hot, (steps / horizon).unsqueeze(-1)], -1)  # [K, H + 1]
+    if population is None:
+        return time
+    return torch.cat([time.expand(*population.shape[:-1], horizon + 1), population], -1)
+
+
+class CellNetwork(torch.nn.Sequential):
+    """``mlp`` of the features of every local state, of which it is shown what they share.
+
+    The first layer's product with a one-hot state is a column of its weights, and that with the rest is the
+    same for all states of a step: neither ``cell_features`` nor its product is ever made.
+    """
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__(*mlp(sizes))
+
+    def forward(self, shared: Tensor) -> Tensor:
+        """``step_features`` [..., K, F - S] -> [..., K, S, n_outputs]."""
+        first, *others = self
+        own, common = first.weight.split([first.in_features - shared.shape[-1], shared.shape[-1]], 1)
+        rows = torch.nn.functional.linear(shared, common, first.bias)  # [..., K, D]
+        values = rows.unsqueeze(-2) + own.T.contiguous()  # [..., K, S, D]
+        for layer in others:
+            values = layer(values)
+        return values
 
 
 def mlp(sizes: list[int]) -> torch.nn.Sequential:

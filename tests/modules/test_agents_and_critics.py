@@ -100,7 +100,7 @@ def test_the_critic_starts_at_zero_and_is_scaled_by_the_horizon():
     critic = critics.REGISTRY["mean_field_critic"]({}, args)
     population = torch.softmax(torch.randn(5, 4, 3), -1)
     features = critic.features(population)
-    assert features.shape == (5, 4, 3, feature_size(3, 4, population=True))
+    assert features.shape == (5, 4, feature_size(3, 4, population=True) - 3)  # but the one-hot state
     assert torch.equal(critic(features), torch.zeros(5, 4, 3, 2))
     torch.nn.init.ones_(critic.layers[-1].bias)
     assert torch.equal(critic(features), torch.full((5, 4, 3, 2), 4.0))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mf_pmd.modules.features import cell_features, feature_size, mlp
+from mf_pmd.modules.features import CellNetwork, cell_features, feature_size, mlp, step_features
 
 
 def test_features_by_hand():
@@ -31,3 +31,24 @@ def test_a_network_starts_at_zero_and_can_leave_it(sizes):
     assert last.weight.grad.abs().sum() > 0
     if len(sizes) > 2:
         assert network[0].weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize("population", [True, False])
+def test_a_network_of_cells_is_the_network_of_their_features(population):
+    sizes = {"n_states": 5, "horizon": 4}
+    nu, steps = torch.rand(3, 4, 5).softmax(-1) if population else None, torch.arange(4)
+    network = CellNetwork([feature_size(5, 4, population=population), 7, 7, 2])
+    torch.manual_seed(0)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    values = network(step_features(nu, steps, horizon=4))
+    whole = torch.nn.Sequential(*network)
+    expected = whole(cell_features(nu, steps, **sizes))
+    assert values.shape == ((3, 4, 5, 2) if population else (4, 5, 2))
+    assert torch.allclose(values, expected, atol=1e-6)
+    gradients = [
+        torch.autograd.grad(out.square().sum(), list(network.parameters())) for out in (values, expected)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+        assert one.abs().sum() > 0

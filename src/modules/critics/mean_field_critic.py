@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from ..features import cell_features, feature_size, mlp
+from ..features import CellNetwork, feature_size, step_features
 
 
 class MeanFieldCritic(torch.nn.Module):
@@ -29,13 +29,13 @@ class MeanFieldCritic(torch.nn.Module):
         self.n_states: int = args.state_shape
         self.horizon: int = args.population_info["horizon"]
         n_inputs = feature_size(self.n_states, self.horizon, population=True)
-        self.layers = mlp([n_inputs, args.hidden_dim, args.hidden_dim, args.n_actions])
+        self.layers = CellNetwork([n_inputs, args.hidden_dim, args.hidden_dim, args.n_actions])
 
     def features(self, population: Tensor) -> Tensor:
-        """Features of all cells of B episodes: nu [B, T, S] -> [B, T, S, F]."""
+        """What the cells of every step of B episodes share: nu [B, T, S] -> [B, T, F - S]."""
         steps = torch.arange(population.shape[1], device=population.device)
-        return cell_features(population, steps, n_states=self.n_states, horizon=self.horizon)
+        return step_features(population, steps, horizon=self.horizon)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features [..., F] -> Q [..., A], reward units summed from h on."""
+        """``features`` [B, T, F - S] -> Q [B, T, S, A], reward units summed from h on."""
         return self.horizon * self.layers(features)
