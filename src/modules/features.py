@@ -57,6 +57,7 @@ class CellNetwork(torch.nn.Sequential):
     def forward(self, shared: Tensor) -> Tensor:
         """``step_features`` [..., K, F - S] -> [..., K, S, n_outputs]."""
         first, *others = self
+        assert isinstance(first, torch.nn.Linear)
         own, common = first.weight.split([first.in_features - shared.shape[-1], shared.shape[-1]], 1)
         rows = torch.nn.functional.linear(shared, common, first.bias)  # [..., K, D]
         values = rows.unsqueeze(-2) + own.T.contiguous()  # [..., K, S, D]
