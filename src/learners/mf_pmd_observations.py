@@ -74,7 +74,7 @@ class MFPMDObservationsLearner(EpochLearner):
         logger: the host's logger.
         args: besides EpochLearner's, reads ``gamma``, ``tau``, ``c_xi``, ``c_mix``, ``mix_offset``,
             ``td_agents``, ``td_target``, ``trace_lambda``, ``learn_agents``, ``count_exponent``, ``lr``,
-            ``critic_steps``, ``policy_steps``, ``minibatch_rows``, ``grad_norm_clip``.
+            ``critic_steps``, ``policy_fit_steps``, ``minibatch_rows``, ``grad_norm_clip``.
 
     Raises:
         UserError: a setting that the algorithm cannot serve.
@@ -245,7 +245,7 @@ class MFPMDObservationsLearner(EpochLearner):
     def goals(self, batch: Any, visits: Visits) -> list[Goal]:
         """The mirror-descent step from the rows that the policy is going to be fitted on."""
         goals = []
-        for rows in self.minibatches(visits)[: self.args.policy_steps]:
+        for rows in self.minibatches(visits)[: self.args.policy_fit_steps]:
             observed = self.observed(batch, rows, critic=True)
             available = of_agents(observed, observed.available, rows.agents)
             old = self.log_policy(observed, rows.agents)
@@ -273,7 +273,7 @@ class MFPMDObservationsLearner(EpochLearner):
             )
             return weighted_mean(divergence, rows.weight > 0)
 
-        return self.descend(loss, self.agent_optimiser, self.args.policy_steps)
+        return self.descend(loss, self.agent_optimiser, self.args.policy_fit_steps)
 
     @torch.no_grad()
     def changes(self, batch: Any, goals: list[Goal]) -> dict[str, float]:
@@ -294,10 +294,15 @@ class MFPMDObservationsLearner(EpochLearner):
         }
 
     def descend(self, loss: Callable[[int], Tensor], optimiser: torch.optim.Optimizer, steps: int) -> float:
-        """Gradient steps, the loss told the number of each; returns the loss before the last of them."""
+        """Gradient steps, the loss told the number of each; returns the loss before the last of them.
+
+        The rate falls from ``lr`` in equal steps, so that a fit settles on its minibatches' mean.
+        """
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         value = torch.zeros(())
         for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = self.args.lr * (1 - step / steps)
             optimiser.zero_grad()
             value = loss(step)
             value.backward()
@@ -332,7 +337,7 @@ def check_sampled(args: SimpleNamespace) -> None:
     require_range(
         args,
         positive=("lr", "grad_norm_clip"),
-        at_least_one=("critic_steps", "policy_steps", "minibatch_rows"),
+        at_least_one=("critic_steps", "policy_fit_steps", "minibatch_rows"),
         shares=("trace_lambda", "count_exponent"),
     )
     if args.critic_type not in (AUTO, OF_OBSERVATIONS):

@@ -13,8 +13,8 @@ from mf_pmd.learners.mf_pmd import MFPMDLearner
 from mf_pmd.learners.mf_pmd_observations import Goal, MFPMDObservationsLearner, weighted_mean
 
 WORDS = ["agent=deep_set_network", "env_args.n_agents=20", "env_args.horizon=4", "hidden_dim=16"]
-TINY = ["critic_steps=3", "policy_steps=3"]
-FEW = ["critic_steps=40", "policy_steps=30"]
+TINY = ["critic_steps=3", "policy_fit_steps=3"]
+FEW = ["critic_steps=40", "policy_fit_steps=30"]
 
 
 @pytest.fixture
@@ -174,8 +174,22 @@ def test_every_row_is_learnt_from_in_turn(make):
         assert torch.cat(seen[k : k + 3]).sort().values.tolist() == list(range(40))
 
 
+def test_the_rate_falls_within_every_fit(make):
+    learner, batch = make("lr=0.02", "critic_steps=4", "policy_fit_steps=2")
+    rates = {"critic": [], "agent": []}
+    for name, optimiser in (("critic", learner.critic_optimiser), ("agent", learner.agent_optimiser)):
+        step = optimiser.step
+        optimiser.step = lambda name=name, optimiser=optimiser, step=step: (
+            rates[name].append(optimiser.param_groups[0]["lr"]) or step()
+        )
+    for _ in range(2):
+        learner.learn(batch)
+    assert rates["critic"] == pytest.approx([0.02, 0.015, 0.01, 0.005] * 2)
+    assert rates["agent"] == pytest.approx([0.02, 0.01] * 2)
+
+
 def test_the_policy_is_fitted_to_its_goal(make):
-    learner, batch = make("policy_steps=1", "minibatch_rows=40")
+    learner, batch = make("policy_fit_steps=1", "minibatch_rows=40")
     visits, _ = learner.evaluate(batch)
     old = learner.mac.log_policy(everywhere(learner, batch)).detach()
     new = torch.tensor([1.5, -0.5]).log_softmax(-1).expand_as(old)
@@ -188,7 +202,7 @@ def test_the_policy_is_fitted_to_its_goal(make):
     assert learner.fit_policy(batch, goals) == pytest.approx(
         before, abs=1e-6
     )  # the loss before the only step
-    learner.args.policy_steps = 100
+    learner.args.policy_fit_steps = 100
     learner.fit_policy(batch, goals)
     assert distance() < before / 100
     changes = learner.changes(batch, goals)
@@ -201,7 +215,7 @@ def test_the_policy_is_fitted_to_its_goal(make):
 def test_an_epoch_is_the_mirror_descent_step(make):
     # one step: rewards do not depend on the others, so that Q is known, and so is the target of the fit
     words = ["env_args.horizon=1", "c_xi=2.0", "tau=0.1", "c_mix=0.0", "env_args.eps_beta=0.0"]
-    learner, batch = make(*words, "critic_steps=150", "policy_steps=100", "env_args.n_agents=60")
+    learner, batch = make(*words, "critic_steps=150", "policy_fit_steps=100", "env_args.n_agents=60")
     metrics = learner.learn(batch)
     with torch.no_grad():
         rows = learner.mac.log_policy(learner.mac.observed(batch, torch.arange(10), torch.zeros(10).long()))
@@ -215,7 +229,7 @@ def test_an_epoch_is_the_mirror_descent_step(make):
 
 
 def test_unavailable_actions_are_never_learnt(make):
-    learner, batch = make("critic_steps=30", "policy_steps=30", "c_mix=0.5", env="a_rps")
+    learner, batch = make("critic_steps=30", "policy_fit_steps=30", "c_mix=0.5", env="a_rps")
     available = torch.ones(10, 5, 20, 3, dtype=torch.int)
     available[:, :, ::2, 1] = 0
     batch.update({"avail_actions": available}, mark_filled=False)
@@ -233,7 +247,7 @@ def test_unavailable_actions_are_never_learnt(make):
 def test_the_order_of_agents_changes_nothing(make):
     rows = []
     for order in (torch.arange(20), torch.randperm(20, generator=torch.Generator().manual_seed(0))):
-        learner, batch = make("critic_steps=20", "policy_steps=20", "c_mix=0.0")
+        learner, batch = make("critic_steps=20", "policy_fit_steps=20", "c_mix=0.0")
         for key in ("obs", "actions", "reward"):
             batch[key].copy_(batch[key][:, :, order])
         torch.manual_seed(0)
