@@ -246,8 +246,9 @@ def _exploitability(words: Sequence[str]) -> int:
     trained = parser.add_argument_group("trained best response")
     add = trained.add_argument
     add("--trained", action="store_true", help="train it; CHECKPOINT may be `uniform`, with --env-config")
-    add("--budget", type=int, metavar="STEPS", help="of the deviators in training; default: a million")
+    add("--budget", type=int, metavar="STEPS", help="of the deviators in training; default: 3 million")
     add("--start", metavar="POLICY", help="of the deviators: frozen, the others' (default), or uniform")
+    add("--sees", metavar="WHAT", help="of the deviators: own_state (default), or population, no bound then")
     add("--out", metavar="DIR", help="of the learning curve; default: the checkpoint's folder, or results")
     parser.add_argument("settings", nargs="*", default=[], metavar="with key=value", help="of that game")
     options = parser.parse_intermixed_args(words)
@@ -264,10 +265,11 @@ def _exploitability(words: Sequence[str]) -> int:
             seed=options.seed,
             budget=options.budget,
             start=options.start,
+            sees=options.sees,
             out=Path(options.out) if options.out else None,
             print_json=options.json,
         )
-    for name in ("budget", "start", "out"):
+    for name in ("budget", "start", "sees", "out"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name}={getattr(options, name)}: is of trained best responses, add --trained")
     from .evaluation import theory_verbs

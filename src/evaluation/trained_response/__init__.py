@@ -42,13 +42,18 @@ def trained_report(
     Raises:
         UserError: a policy of other sizes.
     """
-    frozen, types = frozen_policy(policy, game, start=settings.start, floor=settings.floor), types_of(game)
+    frozen = frozen_policy(
+        policy, game, start=settings.start, floor=settings.floor, sees_population=settings.sees_population
+    )
+    types = types_of(game)
     response = train_response(game, frozen, types, settings, seed=seed)
     gains = measure(game, frozen, response, types, n_episodes=n_episodes, seed=seed)
     shares_policy = policy is None or policy.shares_policy
     known = known_answer(game, frozen.choose, gains, shares_policy=shares_policy, seed=seed)
-    verdict = strength(response.curve, known)
-    return TrainedReport(key, game, called, types, settings, response, gains, verdict, changed)
+    verdict = strength(response.curve, gains, known)
+    return TrainedReport(
+        key, game, called, types, settings, frozen.started_from, response, gains, verdict, changed
+    )
 
 
 def known_answer(game: Game, choose: Choose, gains: Gains, *, shares_policy: bool, seed: int) -> Known | None:

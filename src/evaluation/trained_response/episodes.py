@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ...games import Game
 from ..checkpoint import AnyPolicy
-from ..playing import Choose, Rows, act_by, at_random, rows_by
+from ..playing import Choose, Rows, act_by, at_random
 from .deviators import Deviators, see
+from .starts import mixed_log, start_rows, uniform_log
 
 
 class Frozen(NamedTuple):
@@ -17,13 +18,17 @@ class Frozen(NamedTuple):
     Attributes:
         choose: how all agents act.
         start: log pi_0 of some agents, (h, states [B, N], agents [B, k]) -> [B, k, A].
+        started_from: pi_0 in words.
     """
 
     choose: Choose
     start: Rows
+    started_from: str
 
 
-def frozen_policy(policy: AnyPolicy | None, game: Game, *, start: str, floor: float) -> Frozen:
+def frozen_policy(
+    policy: AnyPolicy | None, game: Game, *, start: str, floor: float, sees_population: bool
+) -> Frozen:
     """What the others play, and where deviators start.
 
     Args:
@@ -31,20 +36,22 @@ def frozen_policy(policy: AnyPolicy | None, game: Game, *, start: str, floor: fl
         game: whose agents they are.
         start: ``frozen``, at what the others play, or ``uniform``.
         floor: share of the uniform policy mixed into the first, so that every action is tried.
+        sees_population: whether deviators may see the population, and so start at a policy that reads it.
 
     Raises:
         UserError: the policy is of other sizes.
     """
-    choose = at_random(game) if policy is None else act_by(policy, game)
-    if policy is None or start == "uniform":
-        return Frozen(
-            choose, lambda h, states, who: torch.zeros(*who.shape, game.n_actions, device=who.device)
-        )
-    rows = rows_by(policy, game)
-    return Frozen(
-        choose,
-        lambda h, states, who: ((1 - floor) * rows(h, states, who) + floor / game.n_actions).log(),
-    )
+    if policy is None:
+        called = "what the others play" if start == "frozen" else "the uniform policy"
+        return Frozen(at_random(game), uniform_log(game), called)
+    choose = act_by(policy, game)
+    if start == "uniform":
+        return Frozen(choose, uniform_log(game), "the uniform policy")
+    rows = start_rows(policy, game, sees_population=sees_population)
+    if rows is None:
+        return Frozen(choose, uniform_log(game), "the uniform policy, for the others' reads all agents")
+    at = "" if sees_population else " (if that reads the population, at an even one)"
+    return Frozen(choose, mixed_log(rows, floor), f"what the others play{at}")
 
 
 class Steps(NamedTuple):
@@ -98,7 +105,8 @@ def play_deviating(
     kept: list[tuple[Tensor, ...]] = []
     for h in range(game.horizon):
         chosen = frozen.choose(h, states)
-        inputs, start = see(game, h, states, who), frozen.start(h, states, who)
+        inputs = see(game, h, states, who, sees_population=deviators.sees_population)
+        start = frozen.start(h, states, who)
         log_policy = deviators.log_policy(inputs, start)
         own = act(log_policy, own_stream, greedy=greedy)
         states, rewards = game.step_at(h, states, chosen.scatter(1, who, own))

@@ -39,7 +39,9 @@ def draw_curve(report: TrainedReport, file: Path) -> Path:
         )
     axes.axhline(bound(gains.mean), color="black", linewidth=1.0, linestyle="--", label="bound of the mean")
     axes.axhline(0.0, color="gray", linewidth=0.6)
-    axes.set_title(f"{report.key}, N = {report.game.n_agents}: deviators from {report.policy}", fontsize=9)
+    seeing = " that see the population" if report.settings.sees_population else ""
+    title = f"{report.key}, N = {report.game.n_agents}: deviators{seeing} from {report.policy}"
+    axes.set_title(title, fontsize=9)
     axes.set_xlabel("steps of the deviators in training; dots: measured afterwards, one deviator an episode")
     axes.set_ylabel("gain (reward summed\nover the horizon)")
     axes.grid(True, linewidth=0.3)

@@ -5,40 +5,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...functional.student_t import t_quantile
 from ...games import Game
 from ...runners.seeding import isolated_randomness
 from ..playing import Choose, play
+from .candidates import AGENTS_AT_ONCE, MEASURING
 from .episodes import Frozen, play_deviating
-from .training import AGENTS_AT_ONCE, MEASURING, Response
+from .intervals import Interval, interval
+from .training import Response
 from .types import Types, draw_one
 
 FEWEST_EPISODES = 8
-MISS = 0.0125  # probability that one end misses, that of 2.24 normal standard errors
-
-
-class Interval(NamedTuple):
-    """A mean over episodes and where it lies, in reward units summed over the horizon.
-
-    Attributes:
-        mean: of the paired differences.
-        lower, upper: that less and plus t standard errors, each end missing with probability .0125.
-    """
-
-    mean: float
-    lower: float
-    upper: float
 
 
 class Gains(NamedTuple):
     """Attributes:
     types: what the deviator of each type gains, [G].
     mean: the mean over agents, types weighted by their shares.
-    largest: of the type whose end is the highest of ends that hold for all types at once: its mean, its
-        own upper end, and that end.
+    largest: of the type whose end is the highest of ends that hold for all types at once: that end, its
+        mean and its own upper end. Only the end bounds anything: type and mean were selected by it.
     worst: the number of that type.
     returns: what agents of each type get when nobody deviates, [G].
     deviators_returns: what their deviator gets, [G].
+    deviators_return: the mean of that over agents.
     n_episodes: each with and without the deviator of each type.
     """
 
@@ -48,6 +36,7 @@ class Gains(NamedTuple):
     worst: int
     returns: list[float]
     deviators_returns: list[float]
+    deviators_return: float
     n_episodes: int
 
 
@@ -58,7 +47,7 @@ def measure(
 
     The deviator is drawn uniformly from its type, so that its gain is the mean over the type's agents. As
     J^i(g, pi^-i) <= max_g' J^i(g', pi^-i), the lower ends are lower bounds of the exploitability, up to their
-    confidence; g was found in other episodes.
+    confidence, if g is a policy of the own state and the time; g was found in other episodes.
 
     Args:
         game, frozen, types: as in training.
@@ -132,14 +121,6 @@ def gains_of(with_it: Tensor, without: Tensor, shares: Tensor) -> Gains:
         worst=worst,
         returns=without.mean(0).tolist(),
         deviators_returns=with_it.mean(0).tolist(),
+        deviators_return=(with_it.mean(0) @ shares.to(with_it)).item(),
         n_episodes=len(differences),
     )
-
-
-def interval(differences: Tensor, *, tests: int = 1) -> Interval:
-    """Mean and ends of [B] differences, by Student's t; the lower ends of several tests hold all at once."""
-    n_episodes = len(differences)
-    error = differences.std().item() / n_episodes**0.5
-    mean = differences.mean().item()
-    width = t_quantile(1 - MISS / tests, n_episodes - 1) * error
-    return Interval(mean, mean - width, mean + width)

@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+from ...functional.frozen_flows import Bracket
 from ...games import Game
 from ..symmetry.text import aligned
 from .measuring import Gains, Interval
@@ -11,13 +12,18 @@ from .training import Response
 from .types import Types
 from .verdict import Strength
 
+BOUND_ON = {
+    "own_state": "E^i, over deviations that see their own state and the time",
+    "population": "deviations that see the population too, which is not E^i: above 0 even at an equilibrium",
+}
+
 
 class TrainedReport(NamedTuple):
     """Attributes:
     key, game: name of the game, and the game.
     policy: what the others play, in words.
     types: of the agents.
-    settings, response: how the deviators were trained, and what came of it.
+    settings, started_from, response: how the deviators were trained, and what came of it.
     gains: what they gain.
     strength: whether they were strong enough.
     changed: settings of the game that are not those of training, in words.
@@ -28,6 +34,7 @@ class TrainedReport(NamedTuple):
     policy: str
     types: Types
     settings: TrainingSettings
+    started_from: str
     response: Response
     gains: Gains
     strength: Strength
@@ -40,6 +47,7 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
     known = report.strength.known
     values = {
         "kind": "trained best response, a lower bound",
+        "bound_on": BOUND_ON[report.settings.sees],
         "policy": report.policy,
         "game": report.key,
         "n_agents": report.game.n_agents,
@@ -47,7 +55,7 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
         "exploitability_mean_lower_bound": bound(gains.mean),
         "exploitability_max_lower_bound": bound(gains.largest),
         "gain_mean": gains.mean._asdict(),
-        "gain_max": gains.largest._asdict() | {"type": report.types.names[gains.worst]},
+        "gain_max": {"lower": gains.largest.lower, "type": report.types.names[gains.worst]},
         "types": [
             {
                 "name": name,
@@ -69,9 +77,12 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
         "deviator_too_weak": report.strength.too_weak,
         "why": report.strength.why,
         "flatness": report.strength.flatness._asdict(),
-        "known_answer": known and known._asdict(),
+        "known_answer": known
+        and known._asdict() | {"mean": known.mean._asdict(), "largest": known.largest._asdict()},
         "settings": vars(report.settings),
+        "started_from": report.started_from,
         "plan": response.plan._asdict(),
+        "taken_after_steps": response.after,
         "actions": "likeliest" if response.greedy else "sampled",
         "training_seconds": response.seconds,
         "curve": curve._asdict(),
@@ -96,16 +107,16 @@ def bound(gain: Interval) -> float:
 
 def as_text(report: TrainedReport) -> str:
     """The report to read."""
-    gains, game = report.gains, report.game
+    gains, game, names = report.gains, report.game, report.types.names
     rows = [
         [f"mean over agents, at least {bound(gains.mean):.4g}", of_gain(gains.mean)],
         [
             f"the worst off, at least {bound(gains.largest):.4g}",
-            f"{of_gain(gains.largest)}, {report.types.names[gains.worst]}",
+            f"the highest of lower ends that hold for all types at once, that of {names[gains.worst]}",
         ],
     ]
     for name, gain, returns, deviators in zip(
-        report.types.names, gains.types, gains.returns, gains.deviators_returns, strict=True
+        names, gains.types, gains.returns, gains.deviators_returns, strict=True
     ):
         rows.append([f"  {name}", f"{of_gain(gain)}, return {returns:.4g}, deviating {deviators:.4g}"])
     return "\n".join(
@@ -115,7 +126,7 @@ def as_text(report: TrainedReport) -> str:
             f"{report.policy}, {gains.n_episodes} episodes with and without one deviator of each type",
             *(f"judged with {change}" for change in report.changed),
             "",
-            "exploitability by trained best responses: lower bounds",
+            f"exploitability by trained best responses: lower bounds on {BOUND_ON[report.settings.sees]}",
             *aligned(rows),
             *nothing_found(gains),
             "",
@@ -130,6 +141,14 @@ def of_gain(gain: Interval) -> str:
     return f"gain {gain.mean:.4g} [{gain.lower:.4g}, {gain.upper:.4g}]"
 
 
+def of_share(answer: Bracket, share: float, at_least: float) -> str:
+    """'2.1 [2, 2.2], found 98%, at least 91%', the last of the upper end by the lower end of the gain."""
+    known = f"{answer.estimate:.4g} [{answer.lower:.4g}, {answer.upper:.4g}]"
+    if math.isnan(share) or math.isnan(at_least):
+        return known
+    return f"{known}, found {share:.0%}, at least {max(0.0, at_least):.0%}"
+
+
 def nothing_found(gains: Gains) -> list[str]:
     """What a bound of 0 means."""
     if gains.mean.lower > 0:
@@ -141,12 +160,12 @@ def training_lines(report: TrainedReport) -> list[str]:
     """How the deviators were trained."""
     plan, response = report.response.plan, report.response
     alone = "one agent an episode deviates" if plan.k == 1 else f"{plan.k} agents an episode deviate"
-    start = "what the others play" if report.settings.start == "frozen" else "the uniform policy"
     return [
         f"training: {response.curve.steps[-1]} steps of deviators in {plan.n_batches} batches of "
         f"{plan.batch_size} episodes, {response.seconds:.0f} s",
-        f"  {alone} ({plan.k / report.game.n_agents:.1%} of all), started from {start}; "
-        f"they take {'their likeliest' if response.greedy else 'sampled'} actions",
+        f"  {alone} ({plan.k / report.game.n_agents:.1%} of all), started from {report.started_from}; "
+        f"those of step {response.after} are taken, by {'their likeliest' if response.greedy else 'sampled'} "
+        "actions",
     ]
 
 
@@ -160,15 +179,11 @@ def strength_lines(strength: Strength) -> list[str]:
     if known is None:
         lines.append("known answer: none, this game has no tables or too many; see docs/exploitability.md")
     else:
-        parts = (
-            (known.mean, known.mean_share, "mean"),
-            (known.largest, known.largest_share, "the worst off"),
-        )
-        found = [
-            f"{name} {whole:.4g}" + ("" if math.isnan(share) else f" (found {share:.0%})")
-            for whole, share, name in parts
+        lines.append(f"gain by frozen flows of {known.n_episodes} episodes, whose own error counts:")
+        lines += [
+            f"  mean over agents {of_share(known.mean, known.mean_share, known.mean_at_least)}",
+            f"  the worst off {of_share(known.largest, known.largest_share, known.largest_at_least)}",
         ]
-        lines.append(f"known answer, frozen flows of {known.n_episodes} episodes: {', '.join(found)}")
     if strength.too_weak:
-        lines.append(f"deviator too weak: {strength.why}; take a larger --budget")
+        lines.append(f"deviator too weak: {strength.why}; take a larger --budget or more --episodes")
     return lines

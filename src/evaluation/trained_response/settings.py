@@ -11,6 +11,7 @@ from ...learners.ppo_update import PPOSettings
 FILE = Path(__file__).resolve().parents[2] / "config" / "trained_response.yaml"
 FEWEST_BATCHES = 10  # of which the learning curve compares the last fifth with the one before
 STARTS = ("frozen", "uniform")
+SIGHTS = ("own_state", "population")
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class TrainingSettings:
     """The keys of config/trained_response.yaml, which says what they are."""
 
     budget: int
+    sees: str
     start: str
     floor: float
     learning_share: float
@@ -31,6 +33,12 @@ class TrainingSettings:
     grad_norm_clip: float
     gae_lambda: float
     validation: int
+    candidates: int
+
+    @property
+    def sees_population(self) -> bool:
+        """Whether deviators see more than exploitability grants them."""
+        return self.sees == "population"
 
     def ppo(self) -> PPOSettings:
         """Of the update."""
@@ -44,7 +52,7 @@ def training_settings(**changes: int | float | str | None) -> TrainingSettings:
         changes: by name; None leaves a setting as it is.
 
     Raises:
-        UserError: a budget below one batch, or an unknown start.
+        UserError: a budget below ten batches, an unknown start, or a sight that is not known.
     """
     values = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     settings = TrainingSettings(
@@ -52,6 +60,8 @@ def training_settings(**changes: int | float | str | None) -> TrainingSettings:
     )
     if settings.start not in STARTS:
         raise UserError(f"--start={settings.start}: choose {' or '.join(STARTS)}")
+    if settings.sees not in SIGHTS:
+        raise UserError(f"--sees={settings.sees}: choose {' or '.join(SIGHTS)}")
     least = FEWEST_BATCHES * settings.batch_steps
     if settings.budget < least:
         raise UserError(

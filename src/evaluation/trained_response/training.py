@@ -1,5 +1,6 @@
 """Deviators trained by PPO among the frozen rest: one agent's best response, as far as learning finds it."""
 
+import copy
 import math
 import time
 from typing import NamedTuple
@@ -13,25 +14,13 @@ from ...games import Game
 from ...learners.ppo_update import Evaluation, PPOUpdate, Samples
 from ...modules.running_scale import RunningScale
 from ...runners.seeding import isolated_randomness
+from .candidates import AGENTS_AT_ONCE, NETWORKS, TRAINING, Candidate, Plan, best_candidate, iterates_kept
 from .deviators import Deviators
 from .episodes import Frozen, Steps, play_deviating
 from .settings import TrainingSettings
 from .types import Types, draw_distinct
 
-AGENTS_AT_ONCE = 2**16  # of all episodes that are played side by side
-NETWORKS, TRAINING, VALIDATION, MEASURING = range(2**20, 2**20 + 4)  # random streams, no verb uses the same
-
-
-class Plan(NamedTuple):
-    """Attributes:
-    k: agents that deviate in one episode.
-    batch_size: episodes of a batch.
-    n_batches: of training.
-    """
-
-    k: int
-    batch_size: int
-    n_batches: int
+FEWEST_BATCHES = 10  # even of a budget that does not reach so far, or no learning curve could be read
 
 
 class Curve(NamedTuple):
@@ -58,6 +47,7 @@ class Response(NamedTuple):
     Attributes:
         deviators: the policy.
         greedy: whether they take the likeliest action, as validation preferred.
+        after: steps of deviators that had made it; less than all where validation preferred an earlier one.
         curve: how they came there.
         plan: who deviated, and how often.
         seconds: that it took.
@@ -65,6 +55,7 @@ class Response(NamedTuple):
 
     deviators: Deviators
     greedy: bool
+    after: int
     curve: Curve
     plan: Plan
     seconds: float
@@ -75,7 +66,8 @@ def plan_of(game: Game, settings: TrainingSettings) -> Plan:
     k = max(1, int(settings.learning_share * game.n_agents))
     most = max(1, AGENTS_AT_ONCE // game.n_agents)
     batch_size = min(most, max(1, settings.batch_steps // (k * game.horizon)))
-    return Plan(k, batch_size, settings.budget // (batch_size * k * game.horizon))
+    n_batches = max(FEWEST_BATCHES, settings.budget // (batch_size * k * game.horizon))
+    return Plan(k, batch_size, n_batches)
 
 
 def train_response(
@@ -101,7 +93,8 @@ def train_response(
     plan = plan_of(game, settings)
     with isolated_randomness(game, (seed, NETWORKS)):
         learner = _Learner(game, settings)
-    curve = Curve([], [], [], [], [])
+    curve, candidates = Curve([], [], [], [], []), []
+    kept_at = iterates_kept(plan.n_batches, settings.candidates)
     for m in range(plan.n_batches):
         with isolated_randomness(game, (seed, TRAINING, m)):
             who = draw_distinct(plan.batch_size, game.n_agents, plan.k, device=game.device)
@@ -109,15 +102,20 @@ def train_response(
             assert steps is not None
             entropy = learner.learn(steps)
         add_to_curve(curve, types, returns, who, n_steps=steps.rewards.numel(), entropy=entropy)
-    greedy = prefers_greedy(game, frozen, learner.deviators, types, settings, plan, seed=seed)
-    return Response(learner.deviators, greedy, curve, plan, time.perf_counter() - began)
+        if m in kept_at:
+            candidates.append(Candidate(copy.deepcopy(learner.deviators), curve.steps[-1]))
+    best = best_candidate(game, frozen, candidates, plan, n_steps=settings.validation, seed=seed)
+    seconds = time.perf_counter() - began
+    return Response(best.deviators, best.greedy, best.after, curve, plan, seconds)
 
 
 class _Learner:
     """The deviators, their critic's unit and the update of both."""
 
     def __init__(self, game: Game, settings: TrainingSettings) -> None:
-        self.deviators = Deviators(game, hidden_dim=settings.hidden_dim).to(game.device)
+        self.deviators = Deviators(
+            game, hidden_dim=settings.hidden_dim, sees_population=settings.sees_population
+        ).to(game.device)
         self.settings = settings
         self.scale = RunningScale()
         policy, critic = (
@@ -204,27 +202,3 @@ def add_to_curve(
     curve.gain.append(over_types(types, gains))
     curve.by_type.append(gains.tolist())
     curve.entropy.append(entropy)
-
-
-def prefers_greedy(
-    game: Game,
-    frozen: Frozen,
-    deviators: Deviators,
-    types: Types,
-    settings: TrainingSettings,
-    plan: Plan,
-    *,
-    seed: int,
-) -> bool:
-    """Whether deviators gain more by their likeliest actions, on the same episodes, none of training's."""
-    n_batches = -(-settings.validation // (plan.batch_size * plan.k * game.horizon))
-    totals = []
-    for greedy in (False, True):
-        gains = []
-        for m in range(n_batches):
-            with isolated_randomness(game, (seed, VALIDATION, m)):
-                who = draw_distinct(plan.batch_size, game.n_agents, plan.k, device=game.device)
-                _, returns = play_deviating(game, frozen, deviators, who, greedy=greedy)
-            gains.append(over_types(types, gains_by_type(types, returns, who)[1]))
-        totals.append(sum(gains))
-    return totals[1] > totals[0]

@@ -47,6 +47,7 @@ def trained_exploitability(
     seed: int,
     budget: int | None,
     start: str | None,
+    sees: str | None,
     out: Path | None,
     print_json: bool,
 ) -> int:
@@ -58,16 +59,16 @@ def trained_exploitability(
         policy: ``last``, ``average``, ``tail``; None for what the run returns.
         n_episodes: that measure the gain.
         seed: of all draws.
-        budget, start: see config/trained_response.yaml, where None takes them from.
+        budget, start, sees: see config/trained_response.yaml, where None takes them from.
         out: where the files go; None for the checkpoint's folder, or ``results`` for the uniform policy.
         print_json: whether to print one JSON object instead of text.
 
     Raises:
-        UserError: no such checkpoint, policy or start, another game, too few episodes or steps, a folder that
-            cannot be written to; before anything is played.
+        UserError: no such checkpoint, policy, start or sight, another game, too few episodes or steps, a
+            folder that cannot be written to; before anything is played.
     """
     torch.set_num_threads(1)  # tensors are small
-    settings = training_settings(budget=budget, start=start)
+    settings = training_settings(budget=budget, start=start, sees=sees)
     if n_episodes < FEWEST_EPISODES:
         raise UserError(f"--episodes={n_episodes}: at least {FEWEST_EPISODES} are needed")
     judged = uniform_in(env_args) if path == UNIFORM else learnt_in(path, policy, env_args)

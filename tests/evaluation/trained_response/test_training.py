@@ -1,5 +1,7 @@
 """Deviators among frozen others: who they are, where they start, and a best response that is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,7 +17,8 @@ from mf_pmd.games import Game
 from mf_pmd.runners.seeding import isolated_randomness
 
 BEST = {"u = +1": 0.4, "u = -1": 0.3}  # a step, of the game of wages
-UNIFORM = {"start": "uniform", "floor": 0.0}
+OWN = {"sees_population": False}
+UNIFORM = {"start": "uniform", "floor": 0.0, **OWN}
 
 
 def test_the_best_response_of_a_known_game_is_found(wages, small_settings):
@@ -49,7 +52,7 @@ def test_a_deviator_disturbs_no_streams_of_the_others(wages):
     game = wages(n_agents=6, horizon=5)
     frozen = frozen_policy(None, game, **UNIFORM)
     torch.manual_seed(0)
-    deviators = Deviators(game, hidden_dim=4)
+    deviators = Deviators(game, hidden_dim=4, **OWN)
     who = torch.tensor([[0], [3], [5]])
     for greedy in (False, True):
         with isolated_randomness(game, (7,)):
@@ -65,8 +68,8 @@ def test_steps_that_are_kept_are_those_that_were_played(wages):
     game = wages(n_agents=6, horizon=5)
     frozen = frozen_policy(None, game, **UNIFORM)
     who = torch.tensor([[0, 4], [3, 2]])
-    steps, returns = play_deviating(game, frozen, Deviators(game, hidden_dim=4), who, keep=True)
-    assert steps.inputs.shape == (2, 5, 2, n_inputs(game))
+    steps, returns = play_deviating(game, frozen, Deviators(game, hidden_dim=4, **OWN), who, keep=True)
+    assert steps.inputs.shape == (2, 5, 2, n_inputs(game, **OWN))
     assert steps.start.shape == (2, 5, 2, 3)
     assert torch.allclose(steps.rewards.sum(1).double(), returns.gather(1, who))
     pay = game.pay[who].unsqueeze(1).expand(-1, 5, -1, -1).gather(3, steps.actions.unsqueeze(-1)).squeeze(-1)
@@ -79,10 +82,10 @@ def test_deviators_start_where_they_are_told(make_game, start, first):
     game = make_game("a_sis", n_agents=6, horizon=3)
     table = torch.tensor([0.8, 0.2]).expand(3, 2, 2)
     policy = LearntPolicy("last", table, horizon=3, n_states=2, n_actions=2)
-    frozen = frozen_policy(policy, game, start=start, floor=0.1)
+    frozen = frozen_policy(policy, game, start=start, floor=0.1, **OWN)
     states, who = game.reset(4), torch.tensor([[1, 2, 5]]).expand(4, -1)
-    inputs = see(game, 1, states, who)
-    found = Deviators(game, hidden_dim=4).log_policy(inputs, frozen.start(1, states, who)).exp()
+    inputs = see(game, 1, states, who, **OWN)
+    found = Deviators(game, hidden_dim=4, **OWN).log_policy(inputs, frozen.start(1, states, who)).exp()
     assert torch.allclose(found, torch.tensor([first, 1 - first]).expand(4, 3, 2), atol=1e-6)
 
 
@@ -92,7 +95,7 @@ def test_private_policies_start_at_those_of_the_deviators(make_game, random_poli
     sizes = {"horizon": 3, "n_states": 2, "n_actions": 2}
     policy = LearntPolicy("last", tables.mean(0), private_tables=tables, **sizes)
     states, who = game.reset(5), torch.tensor([[3, 1]]).expand(5, -1)
-    found = frozen_policy(policy, game, start="frozen", floor=0.0).start(2, states, who).exp()
+    found = frozen_policy(policy, game, start="frozen", floor=0.0, **OWN).start(2, states, who).exp()
     for b in range(5):
         for k, agent in enumerate((3, 1)):
             assert torch.allclose(found[b, k], tables[agent, 2, states[b, agent]])
@@ -101,11 +104,14 @@ def test_private_policies_start_at_those_of_the_deviators(make_game, random_poli
 def test_what_deviators_see(wages):
     game = wages(n_agents=4)
     states = torch.tensor([[0, 1, 1, 1]])
-    seen = see(game, 1, states, torch.tensor([[1, 3]]))[0]
-    assert seen.shape == (2, n_inputs(game))
-    assert seen[:, 0].tolist() == [1, 1]  # the own place
-    assert seen[:, 2:4].tolist() == [[0.5, 1.5]] * 2  # shares of the places, 1 is the even one
-    assert seen[:, -1].tolist() == [1, -1]  # who they are
+    who = torch.tensor([[1, 3]])
+    own, more = (see(game, 1, states, who, sees_population=sight)[0] for sight in (False, True))
+    assert own.shape == (2, n_inputs(game, sees_population=False))
+    assert more.shape == (2, n_inputs(game, sees_population=True))
+    assert more[:, 2:4].tolist() == [[0.5, 1.5]] * 2  # shares of the places, 1 is the even one
+    assert torch.equal(more[:, [0, 1, *range(4, more.shape[1])]], own)
+    assert own[:, 0].tolist() == [1, 1]  # the own place
+    assert own[:, -1].tolist() == [1, -1]  # who they are
 
 
 def test_types(wages, make_game):
@@ -150,8 +156,10 @@ def test_a_plan_keeps_to_its_share_and_its_budget(make_game, small_settings):
     assert plan.k == 10
     steps = plan.batch_size * plan.k * 20
     assert 4096 < steps <= 8192
-    assert plan.n_batches * steps <= 1_000_000 < (plan.n_batches + 1) * steps
+    assert plan.n_batches * steps <= training_settings().budget < (plan.n_batches + 1) * steps
     assert plan_of(make_game("a_sis", n_agents=4, horizon=3), small_settings).k == 1
+    long = replace(small_settings, budget=5120)
+    assert plan_of(make_game("a_sis", n_agents=500, horizon=300), long).n_batches == 10  # or no curve is read
 
 
 def test_the_frozen_play_on_as_they_do(make_game, random_policy):
@@ -159,7 +167,7 @@ def test_the_frozen_play_on_as_they_do(make_game, random_policy):
     game: Game = make_game("a_sis", n_agents=50, horizon=3)
     table = random_policy(1, 3, 2, 2).float()
     policy = LearntPolicy("last", table, horizon=3, n_states=2, n_actions=2)
-    frozen = frozen_policy(policy, game, start="frozen", floor=0.05)
+    frozen = frozen_policy(policy, game, start="frozen", floor=0.05, **OWN)
     for step in play(game, frozen.choose, batch_size=400):
         for s in range(2):
             share = (step.actions[step.states == s] == 1).double().mean()

@@ -57,17 +57,32 @@ def test_the_uniform_policy_of_a_game_with_tables(told, quick, tmp_path):
     status, out, err = told(*words, "--out", str(tmp_path / "new"), *SMALL)
     assert (status, err) == (0, "")
     assert out.startswith("a_sis: N = 30, H = 3, A = 2, population others\nthe uniform policy, 40 episodes")
-    assert "lower bounds\nmean over agents, at least " in out
-    assert "known answer, frozen flows of 100 episodes: mean 0." in out
+    assert "lower bounds on E^i, over deviations that see their own state and the time\nmean over" in out
+    assert "gain by frozen flows of 100 episodes, whose own error counts:\n  mean over agents 0." in out
+    assert "the highest of lower ends that hold for all types at once, that of u = " in out
     assert "  one agent an episode deviates (3.3% of all), started from what the others play" in out
     picture, values = (tmp_path / "new" / f"trained_response.{kind}" for kind in ("png", "json"))
     assert picture.read_bytes()[:4] == b"\x89PNG"
     found = json.loads(values.read_text())
     assert found["kind"] == "trained best response, a lower bound"
     assert len(found["curve"]["gain"]) == found["plan"]["n_batches"] == 10
+    assert found["bound_on"].startswith("E^i")
+    assert set(found["gain_max"]) == {"lower", "type"}  # the mean of a selected type says nothing
+    known = found["known_answer"]
+    assert known["mean"]["lower"] <= known["mean"]["estimate"] <= known["mean"]["upper"]
+    assert known["mean_at_least"] == pytest.approx(found["gain_mean"]["lower"] / known["mean"]["upper"])
     assert found["exploitability_mean_lower_bound"] == max(0, found["gain_mean"]["lower"])
     assert [part["name"] for part in found["types"]] == ["u = -1", "u = +1"]
     assert f"at least {found['exploitability_mean_lower_bound']:.4g}" in out
+
+
+def test_deviators_that_see_the_population_are_said_to_bound_no_exploitability(told, quick, tmp_path):
+    words = ["exploitability", *UNIFORM, "--episodes=20", "--sees=population", "--out", str(tmp_path)]
+    _, out, _ = told(*words, *SMALL)
+    assert "lower bounds on deviations that see the population too, which is not E^i" in out
+    found = json.loads((tmp_path / "trained_response.json").read_text())
+    assert "which is not E^i" in found["bound_on"]
+    assert found["settings"]["sees"] == "population"
 
 
 def test_a_policy_of_a_game_without_tables(told, quick, taxis):
@@ -98,6 +113,8 @@ def test_a_policy_of_a_game_without_tables(told, quick, taxis):
             [*UNIFORM, "--start=random"],
             "--start=random: choose frozen or",
         ),
+        ([*UNIFORM, "--sees=all"], "--sees=all: choose own_state or population"),
+        (["somewhere", "--sees=population"], "--sees=population: is of trained best responses"),
         ([*UNIFORM, "--episodes=3"], "--episodes=3: at least 8"),
         (["somewhere", "--budget=100000"], "--budget=100000: is of trained best responses, add --trained"),
         (["somewhere", "--trained"], "path=somewhere: holds no policy.th"),
