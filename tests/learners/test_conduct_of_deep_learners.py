@@ -126,7 +126,7 @@ ALONE = [
     (
         "mf_pmd",
         ["critic_type=mean_action_critic"],
-        r"critic_type=mean_action_critic: choose one of mean_field",
+        r"critic_type=mean_action_critic: not one of auto, mean_field_critic",
     ),
     ("munchausen_omd", ["tau=0.0"], r"tau=0.0: must be positive"),
     ("munchausen_omd", ["munchausen_weight=1.1"], r"munchausen_weight=1.1: must lie between 0 and 1"),
