@@ -85,6 +85,15 @@ def test_other_games_reach_a_tenth_of_the_uniform_policy(learn, capsys, alg, nam
 
 
 @pytest.mark.parametrize("seed", [1, 2])
+def test_deep_sets_learn_what_cells_do(learn, capsys, seed):
+    words = ["agent=deep_set_network", "env_args.n_agents=200", "test_interval=8000"]
+    _, values, _ = learn("mf_pmd", "a_sis", seed, *words)
+    with capsys.disabled():
+        print(f"\nmf_pmd deep sets a_sis, seed {seed}: {values[0]:.4f} -> {values[-1]:.4f}")
+    assert values[-1] <= 0.15  # single returns of lambda near 1, or a policy half fitted, stay above .2
+
+
+@pytest.mark.parametrize("seed", [1, 2])
 def test_taxis_that_no_table_holds_learn_to_drive(configure, seed):
     words = ["env_args.n_agents=50", "env_args.horizon=64", "t_max=9600", "test_interval=9600"]
     result = run.train(configure("mf_pmd", "a_taxi", f"seed={seed}", "save_model=False", *words))
