@@ -10,23 +10,10 @@ from ...runners.seeding import isolated_randomness
 from .deviators import Deviators
 from .episodes import Frozen, play_deviating
 from .intervals import interval
+from .plan import VALIDATION, Plan
 from .types import draw_distinct
 
-AGENTS_AT_ONCE = 2**16  # of all episodes that are played side by side
-NETWORKS, TRAINING, VALIDATION, MEASURING = range(2**20, 2**20 + 4)  # random streams, no verb uses the same
 FEWEST_EPISODES = 8
-
-
-class Plan(NamedTuple):
-    """Attributes:
-    k: agents that deviate in one episode.
-    batch_size: episodes of a batch.
-    n_batches: of training.
-    """
-
-    k: int
-    batch_size: int
-    n_batches: int
 
 
 class Candidate(NamedTuple):
@@ -39,11 +26,6 @@ class Candidate(NamedTuple):
     deviators: Deviators
     after: int
     greedy: bool = False
-
-
-def iterates_kept(n_batches: int, n_candidates: int) -> set[int]:
-    """The batches after which deviators are kept, evenly spaced, the last among them."""
-    return {n_batches * (c + 1) // n_candidates - 1 for c in range(n_candidates)} - {-1}
 
 
 def best_candidate(

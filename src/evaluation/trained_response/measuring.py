@@ -8,9 +8,9 @@ from torch import Tensor
 from ...games import Game
 from ...runners.seeding import isolated_randomness
 from ..playing import Choose, play
-from .candidates import AGENTS_AT_ONCE, MEASURING
 from .episodes import Frozen, play_deviating
 from .intervals import Interval, interval
+from .plan import AGENTS_AT_ONCE, MEASURING
 from .training import Response
 from .types import Types, draw_one
 

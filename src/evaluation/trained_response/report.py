@@ -13,8 +13,8 @@ from .types import Types
 from .verdict import Strength
 
 BOUND_ON = {
-    "own_state": "E^i, over deviations that see their own state and the time",
-    "population": "deviations that see the population too, which is not E^i: above 0 even at an equilibrium",
+    "own_state": "exploitability E^i, over deviations that see their own state and the time",
+    "population": "what deviations gain that see the population, not on E^i: above 0 even at an equilibrium",
 }
 
 
@@ -45,6 +45,7 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
     """The report as plain values, null for NaN; bounds are in reward units summed over the horizon."""
     gains, response, curve = report.gains, report.response, report.response.curve
     known = report.strength.known
+    bounded = "gain_seeing_the_population" if report.settings.sees_population else "exploitability"
     values = {
         "kind": "trained best response, a lower bound",
         "bound_on": BOUND_ON[report.settings.sees],
@@ -52,8 +53,8 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
         "game": report.key,
         "n_agents": report.game.n_agents,
         "horizon": report.game.horizon,
-        "exploitability_mean_lower_bound": bound(gains.mean),
-        "exploitability_max_lower_bound": bound(gains.largest),
+        f"{bounded}_mean_lower_bound": bound(gains.mean),
+        f"{bounded}_max_lower_bound": bound(gains.largest),
         "gain_mean": gains.mean._asdict(),
         "gain_max": {"lower": gains.largest.lower, "type": report.types.names[gains.worst]},
         "types": [
@@ -126,7 +127,7 @@ def as_text(report: TrainedReport) -> str:
             f"{report.policy}, {gains.n_episodes} episodes with and without one deviator of each type",
             *(f"judged with {change}" for change in report.changed),
             "",
-            f"exploitability by trained best responses: lower bounds on {BOUND_ON[report.settings.sees]}",
+            f"trained best responses: lower bounds on {BOUND_ON[report.settings.sees]}",
             *aligned(rows),
             *nothing_found(gains),
             "",

@@ -9,7 +9,7 @@ from ...errors import UserError
 from ...learners.ppo_update import PPOSettings
 
 FILE = Path(__file__).resolve().parents[2] / "config" / "trained_response.yaml"
-FEWEST_BATCHES = 10  # of which the learning curve compares the last fifth with the one before
+FEWEST_BATCHES = 10  # of which the learning curve compares the last fifth with the others
 STARTS = ("frozen", "uniform")
 SIGHTS = ("own_state", "population")
 

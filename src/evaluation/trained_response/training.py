@@ -14,13 +14,12 @@ from ...games import Game
 from ...learners.ppo_update import Evaluation, PPOUpdate, Samples
 from ...modules.running_scale import RunningScale
 from ...runners.seeding import isolated_randomness
-from .candidates import AGENTS_AT_ONCE, NETWORKS, TRAINING, Candidate, Plan, best_candidate, iterates_kept
+from .candidates import Candidate, best_candidate
 from .deviators import Deviators
 from .episodes import Frozen, Steps, play_deviating
+from .plan import NETWORKS, TRAINING, Plan, iterates_kept, plan_of
 from .settings import TrainingSettings
 from .types import Types, draw_distinct
-
-FEWEST_BATCHES = 10  # even of a budget that does not reach so far, or no learning curve could be read
 
 
 class Curve(NamedTuple):
@@ -59,15 +58,6 @@ class Response(NamedTuple):
     curve: Curve
     plan: Plan
     seconds: float
-
-
-def plan_of(game: Game, settings: TrainingSettings) -> Plan:
-    """How many deviate together, and how many episodes make a batch."""
-    k = max(1, int(settings.learning_share * game.n_agents))
-    most = max(1, AGENTS_AT_ONCE // game.n_agents)
-    batch_size = min(most, max(1, settings.batch_steps // (k * game.horizon)))
-    n_batches = max(FEWEST_BATCHES, settings.budget // (batch_size * k * game.horizon))
-    return Plan(k, batch_size, n_batches)
 
 
 def train_response(

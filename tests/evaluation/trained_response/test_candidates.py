@@ -2,15 +2,10 @@
 
 import torch
 
-from mf_pmd.evaluation.trained_response.candidates import (
-    Candidate,
-    Plan,
-    best_candidate,
-    iterates_kept,
-    validate,
-)
+from mf_pmd.evaluation.trained_response.candidates import Candidate, best_candidate, validate
 from mf_pmd.evaluation.trained_response.deviators import Deviators
 from mf_pmd.evaluation.trained_response.episodes import frozen_policy
+from mf_pmd.evaluation.trained_response.plan import Plan, iterates_kept
 
 PLAN = Plan(k=2, batch_size=64, n_batches=10)
 

@@ -11,7 +11,8 @@ from mf_pmd.evaluation.trained_response import training_settings
 from mf_pmd.evaluation.trained_response.deviators import Deviators, n_inputs, see
 from mf_pmd.evaluation.trained_response.episodes import frozen_policy, play_deviating
 from mf_pmd.evaluation.trained_response.measuring import measure, returns_of
-from mf_pmd.evaluation.trained_response.training import gains_by_type, over_types, plan_of, train_response
+from mf_pmd.evaluation.trained_response.plan import plan_of
+from mf_pmd.evaluation.trained_response.training import gains_by_type, over_types, train_response
 from mf_pmd.evaluation.trained_response.types import draw_distinct, draw_one, types_of
 from mf_pmd.games import Game
 from mf_pmd.runners.seeding import isolated_randomness

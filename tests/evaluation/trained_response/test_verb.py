@@ -57,7 +57,10 @@ def test_the_uniform_policy_of_a_game_with_tables(told, quick, tmp_path):
     status, out, err = told(*words, "--out", str(tmp_path / "new"), *SMALL)
     assert (status, err) == (0, "")
     assert out.startswith("a_sis: N = 30, H = 3, A = 2, population others\nthe uniform policy, 40 episodes")
-    assert "lower bounds on E^i, over deviations that see their own state and the time\nmean over" in out
+    assert (
+        "lower bounds on exploitability E^i, over deviations that see their own state and the time\nmean over"
+        in out
+    )
     assert "gain by frozen flows of 100 episodes, whose own error counts:\n  mean over agents 0." in out
     assert "the highest of lower ends that hold for all types at once, that of u = " in out
     assert "  one agent an episode deviates (3.3% of all), started from what the others play" in out
@@ -66,7 +69,7 @@ def test_the_uniform_policy_of_a_game_with_tables(told, quick, tmp_path):
     found = json.loads(values.read_text())
     assert found["kind"] == "trained best response, a lower bound"
     assert len(found["curve"]["gain"]) == found["plan"]["n_batches"] == 10
-    assert found["bound_on"].startswith("E^i")
+    assert found["bound_on"].startswith("exploitability E^i")
     assert set(found["gain_max"]) == {"lower", "type"}  # the mean of a selected type says nothing
     known = found["known_answer"]
     assert known["mean"]["lower"] <= known["mean"]["estimate"] <= known["mean"]["upper"]
@@ -79,9 +82,10 @@ def test_the_uniform_policy_of_a_game_with_tables(told, quick, tmp_path):
 def test_deviators_that_see_the_population_are_said_to_bound_no_exploitability(told, quick, tmp_path):
     words = ["exploitability", *UNIFORM, "--episodes=20", "--sees=population", "--out", str(tmp_path)]
     _, out, _ = told(*words, *SMALL)
-    assert "lower bounds on deviations that see the population too, which is not E^i" in out
+    assert "lower bounds on what deviations gain that see the population, not on E^i" in out
     found = json.loads((tmp_path / "trained_response.json").read_text())
-    assert "which is not E^i" in found["bound_on"]
+    assert "not on E^i" in found["bound_on"]
+    assert not any("exploitability" in key for key in found)
     assert found["settings"]["sees"] == "population"
 
 
