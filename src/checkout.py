@@ -178,7 +178,7 @@ def host_api(source: Path) -> HostAPI:
     """
     registries = {field: _import(module, source).REGISTRY for field, module in REGISTRY_MODULES.items()}
     batch = _import("components.episode_buffer", source).EpisodeBatch
-    return HostAPI(**registries, EpisodeBatch=batch, on_close=close)
+    return HostAPI(**registries, EpisodeBatch=batch, on_close=close, embedded=False)
 
 
 def close(runner: Any) -> None:

@@ -33,15 +33,18 @@ def load(path):
 
 
 def named(files, key):
-    """The pieces that yaml files name, or offer in the comment of a choice left to ``auto``."""
+    """The pieces that yaml files name, or offer in a comment: as ``key=piece``, or for ``auto``."""
     values = {path: load(path)[key] for path in files if key in load(path)}
     names = {value for value in values.values() if value != "auto"}
-    for path in (path for path, value in values.items() if value == "auto"):
-        comment = re.search(rf"^{key}: auto # (.*?);", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        offered = comment[1].split(" | ")
-        assert offered[0] == "auto"
-        assert len(offered) > 2, "a choice is between two at least"
-        names |= set(offered[1:])
+    for path, value in values.items():
+        text = path.read_text(encoding="utf-8")
+        names |= set(re.findall(rf"^{key}: \S+ #.*\b{key}=(\w+)", text, flags=re.MULTILINE))
+        if value == "auto":
+            comment = re.search(rf"^{key}: auto # (.*?);", text, flags=re.MULTILINE)
+            offered = comment[1].split(" | ")
+            assert offered[0] == "auto"
+            assert len(offered) > 2, "a choice is between two at least"
+            names |= set(offered[1:])
     return names
 
 

@@ -41,6 +41,7 @@ class MeanActionMAC(PopulationMAC):
     """
 
     shares_policy = True
+    reads_own_last_action = True
 
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
         super().__init__(args)
@@ -64,18 +65,37 @@ class MeanActionMAC(PopulationMAC):
         states = ep_batch["obs"][bs, t, :, 0].long()
         population = ep_batch["state"][bs, t]  # [B, S]
         if t == 0:
-            last = torch.zeros_like(states)  # all rows of the first step are alike
-            mean_action = uniform_mean_action(
-                population.new_empty(len(states), self.n_actions, self.n_actions)
-            )
+            last, counts = torch.zeros_like(states), None  # all rows of the first step are alike
         else:
             last = ep_batch["actions"][bs, t - 1, :, 0]
             counts = count_values(last, self.n_actions).to(population.dtype)
-            mean_action = others_distribution(counts)  # [B, A, A]
-        q_values = self.q_values(population, mean_action, t)
-        policy = require_playable(boltzmann_policy(q_values, self.beta), name="the Boltzmann policy")
-        policy = policy.flatten(1, 2)  # [B, S * A, A]
+        policy = self._rows(t, population, counts).flatten(1, 2)  # [B, S * A, A]
         return policy, states * self.n_actions + last
+
+    def _rows(self, h: int, population: Tensor, last_actions: Tensor | None) -> Tensor:
+        """The policy by (state, own last action), [B, S, A, A]: nu [B, S], counts of last actions [B, A]."""
+        if last_actions is None:
+            uniform = population.new_empty(len(population), self.n_actions, self.n_actions)
+            mean_action = uniform_mean_action(uniform)
+        else:
+            mean_action = others_distribution(last_actions).to(population.dtype)  # [B, A, A]
+        q_values = self.q_values(population, mean_action, h)
+        return require_playable(boltzmann_policy(q_values, self.beta), name="the Boltzmann policy")
+
+    @torch.no_grad()
+    def policy_of_counts(
+        self, h: int, population: Tensor, last_actions: Tensor | None, *, test_mode: bool
+    ) -> Tensor:
+        """The policy that agents who are counted play at step h, by their own last action, [B, A, S, A].
+
+        Args:
+            h: the step.
+            population: nu, [B, S] float32.
+            last_actions: how many agents took each action at the step before, [B, A] float64; None at the
+                first.
+            test_mode: not read.
+        """
+        return self._rows(h, population, last_actions).transpose(1, 2)
 
     def q_values(self, population: Tensor, mean_action: Tensor, h: int) -> Tensor:
         """Q at step h against nu [B, S] and R mean actions [B, R, A]: [B, S, R, A], reward units."""

@@ -64,6 +64,7 @@ class MeanFieldMAC(PopulationMAC):
     """
 
     shares_policy = True
+    reads_own_last_action = False
 
     def __init__(self, scheme: dict, groups: dict, args: SimpleNamespace) -> None:
         super().__init__(args)
@@ -108,6 +109,20 @@ class MeanFieldMAC(PopulationMAC):
         if name not in self._tables:
             self._tables[name] = require_playable(self.history.mean(name), name=f"the {name} policy")
         return self._tables[name][h].unsqueeze(0)
+
+    @torch.no_grad()
+    def policy_of_counts(
+        self, h: int, population: Tensor, last_actions: Tensor | None, *, test_mode: bool
+    ) -> Tensor:
+        """The policy that agents who are counted play at step h, [B or 1, 1, S, A].
+
+        Args:
+            h: the step.
+            population: nu, [B, S] float32.
+            last_actions: not read.
+            test_mode: ``output_policy``, else the last iterate.
+        """
+        return self._rows(h, population, test_mode).unsqueeze(1)
 
     # What a learner calls.
 

@@ -55,6 +55,10 @@ class CellStatistics(NamedTuple):
         """The sum over episodes, B = 1."""
         return self._map(lambda field: field.sum(0, keepdim=True))
 
+    def to(self, dtype: torch.dtype) -> "CellStatistics":
+        """The statistics in another floating type."""
+        return self._map(lambda field: field.to(dtype))
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> "CellStatistics":
         next_cell = None if self.next_cell is None else function(self.next_cell)
         return CellStatistics(

@@ -13,7 +13,7 @@ from .a_taxi import ATaxi
 from .base import PopulationGame, solvable
 from .check import check_game, require_sound
 from .constants import SymmetryConstants
-from .game import Game, Step
+from .game import Game, Step, for_counting
 from .induced import InducedGame, induced_game
 from .joint_kernels import JointKernels, TableKernels
 from .mfglib_environments import ENVIRONMENTS as MFGLIB
@@ -45,6 +45,56 @@ def make(key: str, **env_args: object) -> Game:
         UserError: an unknown game, an unknown or a missing argument, a value out of range, or a game of
             one's own that is none.
     """
+    made = _construct(key, env_args)
+    if ":" in key:
+        require_sound(made, key)
+    return made
+
+
+def make_counted(key: str, **env_args: object) -> PopulationGame:
+    """``make`` a game to be counted: it holds its types (``for_counting``), and nothing of size N.
+
+    One's own game is checked with up to a thousand agents.
+
+    Raises:
+        UserError: what ``make`` raises; a game whose counts are no Markov chain, naming why.
+    """
+    n_agents = env_args.get("n_agents")
+    if ":" in key:
+        few = {"n_agents": min(n_agents, 1000 + n_agents % 2)} if isinstance(n_agents, int) else {}
+        make(key, **{**env_args, **few})
+    with for_counting():
+        made = _construct(key, env_args)
+    return require_countable(made, key)
+
+
+def require_countable(game: Game, key: str) -> PopulationGame:
+    """Pass a game on whose counts by type and local state are a Markov chain that its tables tell.
+
+    Raises:
+        UserError: naming why they are none.
+    """
+    if not isinstance(game, PopulationGame):
+        reason = "its local states are packed, too many to be counted"
+    elif not game.has_tables:
+        reason = "it gives no tables, by which counts move"
+    elif game.random_rewards:
+        reason = "its rewards are drawn agent by agent, and counts do not tell their sum"
+    elif type(game).reset is not PopulationGame.reset:
+        reason = "its reset is its own, so that its agents need not start independently"
+    elif type(game).step not in (PopulationGame.step, TableGame.step):
+        reason = "its step is its own, so that who stands where may matter, not only how many"
+    else:
+        return game
+    raise UserError(f"env_args.key={key}: {reason}; take runner=population, which follows every agent")
+
+
+def _construct(key: str, env_args: dict[str, object]) -> Game:
+    """A game from its arguments, which must be those it takes.
+
+    Raises:
+        UserError: see ``make``, but that a game of one's own is not checked.
+    """
     game = find_game(key)
     parameters = inspect.signature(game).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -60,9 +110,7 @@ def make(key: str, **env_args: object) -> Game:
         raise UserError(f"env_args.{missing[0]}: {key} needs it, {place}")
     if not isinstance(game, type) or key in REGISTRY:
         return game(**env_args)
-    made = make_own(key, game, env_args)
-    require_sound(made, key)
-    return made
+    return make_own(key, game, env_args)
 
 
 def find_game(key: str) -> Callable[..., Game]:
@@ -121,5 +169,6 @@ __all__ = [
     "did_you_mean",
     "induced_game",
     "make",
+    "make_counted",
     "solvable",
 ]

@@ -1,17 +1,22 @@
 """What every game of a population is: N agents, batched, on one device; local states of any kind."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.counting import MOST_COUNTED
 from .constants import SymmetryConstants, counting_itself
 
 MOST_AGENTS = 10**8  # a single tensor [N] of any dtype then still fits the memory of a machine
 LONGEST_HORIZON = 10**6
 POPULATIONS = ("others", "all")
+_COUNTED: ContextVar[bool] = ContextVar("counted", default=False)
 
 
 class Step(NamedTuple):
@@ -50,7 +55,8 @@ class Game(ABC):
             plus the offset.
         random_rewards: whether a reward is drawn given states and actions (a fare on arrival, say); its
             mean is then what R(s, a, mu, u) stands for.
-        personal: u [N] float32.
+        personal: u [N] float32; of a game made ``for_counting`` those of its types alone, [G], ascending.
+        type_sizes: agents of each of those types, [G] float64; None where agents are followed one by one.
         constants: closed-form alpha, beta and Lipschitz constants for the ``population`` asked for, or None.
 
     Args:
@@ -82,6 +88,7 @@ class Game(ABC):
     reward_factor: float = 1.0
     reward_offset: float = 0.0
     random_rewards: bool = False
+    type_sizes: Tensor | None = None
 
     def __init__(
         self,
@@ -97,12 +104,21 @@ class Game(ABC):
         seed: int = 0,
     ) -> None:
         require(n_agents >= 2, "n_agents", n_agents, "a game needs at least 2 agents")
-        require(n_agents <= MOST_AGENTS, "n_agents", n_agents, f"at most {MOST_AGENTS:,} agents are followed")
+        counted = _COUNTED.get()
+        if counted:
+            require(n_agents <= MOST_COUNTED, "n_agents", n_agents, f"counts are exact to {MOST_COUNTED:,}")
+        else:
+            remedy = f"at most {MOST_AGENTS:,} agents are followed"
+            require(n_agents <= MOST_AGENTS, "n_agents", n_agents, remedy)
         require(horizon >= 1, "horizon", horizon, "an episode needs at least 1 step")
         require(horizon <= LONGEST_HORIZON, "horizon", horizon, f"at most {LONGEST_HORIZON:,} steps")
         require(population in POPULATIONS, "population", population, f"choose {' or '.join(POPULATIONS)}")
-        personal = half_and_half(n_agents) if personal is None else personal.float()
-        require(personal.shape == (n_agents,), "n_agents", n_agents, f"u has shape {list(personal.shape)}")
+        sizes = None
+        if counted:
+            personal, sizes = types_of(n_agents, personal)
+        else:
+            personal = half_and_half(n_agents) if personal is None else personal.float().contiguous()
+            require_length(personal, n_agents)
         self.n_agents = n_agents
         self.n_actions = n_actions
         self.n_places = n_places
@@ -110,7 +126,8 @@ class Game(ABC):
         self.population = population
         self.constants = constants if population == "others" else counting_itself(constants, n_agents)
         self.device = torch.device(device)
-        self.personal = personal.to(self.device)  # [N]
+        self.personal = personal.to(self.device)  # [N], or [G] of a counted game
+        self.type_sizes = None if sizes is None else sizes.to(self.device)
         self.generator = torch.Generator(device=self.device)
         self.reseed(seed)
 
@@ -124,7 +141,13 @@ class Game(ABC):
         self.generator.manual_seed(int(apart))
 
     def uniforms(self, batch_size: int) -> Tensor:
-        """Uniform draws in [0, 1) for every agent of every episode, [B, N] float32."""
+        """Uniform draws in [0, 1) for every agent of every episode, [B, N] float32.
+
+        Raises:
+            UserError: a game made ``for_counting``, whose agents nobody follows.
+        """
+        if self.type_sizes is not None:
+            raise UserError(f"{type(self).__name__} was made for counting: its agents are not followed")
         return torch.rand(batch_size, self.n_agents, generator=self.generator, device=self.device)
 
     @abstractmethod
@@ -196,6 +219,47 @@ def half_and_half(n_agents: int) -> Tensor:
     if n_agents % 2:
         personal[-1] = 0.0
     return personal
+
+
+@contextmanager
+def for_counting() -> Iterator[None]:
+    """Games made within the block hold their types and how many agents each has, and nothing of size N.
+
+    ``personal`` is then u of the types [G]; whatever a game computes of it, agent by agent, it computes type
+    by type. Its tables are what they were, and know N; ``step`` and ``reset`` are not to be called.
+    """
+    before = _COUNTED.set(True)
+    try:
+        yield
+    finally:
+        _COUNTED.reset(before)
+
+
+def types_of(n_agents: int, personal: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Personal parameters that differ, ascending, and how many agents have each: [G] and [G] float64.
+
+    Args:
+        n_agents: N.
+        personal: u [N]; None for ``half_and_half``, of which nothing of size N is made.
+
+    Raises:
+        UserError: u of another length, or a number of agents that is none.
+    """
+    require(isinstance(n_agents, int), "n_agents", n_agents, "write a whole number, digit by digit")
+    if personal is None:
+        half, odd = divmod(n_agents, 2)
+        sizes = [half, 1, half] if odd else [half, half]
+        return half_and_half(2 + odd).sort().values, torch.tensor(sizes, dtype=torch.float64)
+    require_length(personal, n_agents)
+    if personal.stride(0) == 0:  # one number, seen N times
+        return personal[:1].float(), torch.tensor([n_agents], dtype=torch.float64)
+    types, sizes = torch.unique(personal.float(), return_counts=True)
+    return types, sizes.double()
+
+
+def require_length(personal: Tensor, n_agents: int) -> None:
+    """Raise a UserError unless there is one personal parameter for each agent."""
+    require(personal.shape == (n_agents,), "n_agents", n_agents, f"u has shape {list(personal.shape)}")
 
 
 def require(condition: bool, key: str, value: object, remedy: str) -> None:

@@ -73,7 +73,7 @@ class MFGLibGame(TableGame):
             initial_law=start / start.sum(),
             constants=constants,
             population=population,
-            personal=torch.zeros(n_agents),
+            personal=torch.zeros(1).expand(n_agents),
             device=device,
             seed=seed,
         )

@@ -120,9 +120,14 @@ def assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
     groups = {"agents": args.n_agents}
     preprocess: Preprocess = {"actions": ("actions_onehot", [OneHot(out_dim=args.n_actions)])}
     complete = complete_scheme(scheme, preprocess)
-    mac = look_up(CONTROLLERS, "mac", args.mac)(complete, groups, args)
+    make_mac = look_up(CONTROLLERS, "mac", args.mac)
+    if hasattr(runner, "require_controller"):  # before anything of the size of the population is made
+        runner.require_controller(make_mac)
+    mac = make_mac(complete, groups, args)
     runner.setup(scheme=scheme, groups=groups, preprocess=preprocess, mac=mac)
     learner = look_up(LEARNERS, "learner", args.learner)(mac, complete, logger, args)
+    if hasattr(runner, "require_learner"):
+        runner.require_learner(learner)
     if args.use_cuda:
         learner.cuda()
     buffer = None

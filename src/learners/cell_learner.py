@@ -4,6 +4,8 @@ from abc import abstractmethod
 from types import SimpleNamespace
 from typing import Any
 
+import torch
+
 from ..errors import UserError
 from ..functional.cells import CellStatistics, cell_statistics
 from .epoch_learner import EpochLearner, require_range, require_undiscounted
@@ -16,7 +18,8 @@ LARGEST_TABLE = 2**28  # entries of the transition counts of one batch, 1 GiB
 class CellLearner(EpochLearner):
     """Counts a batch into cells (``count``) and learns from the cells alone (``update``).
 
-    The cost of an update does not depend on N.
+    The cost of an update does not depend on N. A batch whose runner counted (runner=counts) brings its
+    statistics with it; learners compute in float32.
 
     Args:
         mac: a controller of local states.
@@ -28,6 +31,8 @@ class CellLearner(EpochLearner):
         UserError: a setting that no such learner can serve.
     """
 
+    learns_from = "cells"
+
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         check_cell_settings(args, pairs=self.counts_next_cells(args))
@@ -37,7 +42,9 @@ class CellLearner(EpochLearner):
         return self.update(self.count(batch))
 
     def count(self, batch: Any) -> CellStatistics:
-        """Count the host's batch into cells."""
+        """Count the host's batch into cells, if it was not counted when it was played."""
+        if hasattr(batch, "statistics"):
+            return batch.statistics.to(torch.float32)
         return cell_statistics(
             batch["obs"][..., 0],
             batch["actions"][..., 0],

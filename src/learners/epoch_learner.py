@@ -29,6 +29,7 @@ class EpochLearner(ABC):
 
     supports_individual_rewards = True
     supports_common_reward = False
+    learns_from = "trajectories"  # or cells, or nothing; what a runner must offer
     remedies: tuple[str, ...] = ("lr",)  # settings to lower when training diverged
 
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:

@@ -29,6 +29,8 @@ class OracleLearner(EpochLearner):
         UserError: a game without tables, or an agent that is no table.
     """
 
+    learns_from = "nothing"
+
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         require_undiscounted(args)

@@ -82,8 +82,14 @@ class DeviationScore:
             self.n_episodes += states.shape[0]
         return self.played.add(t, states, actions)
 
+    def add_counts(self, t: int, counts: Tensor, references: Tensor) -> Tensor:
+        """``add_actions`` of a counted game; arguments as for ``PlayedCells.add_counts``."""
+        if t == 0:
+            self.n_episodes += len(counts)
+        return self.played.add_counts(t, counts, references)
+
     def add_returns(self, returns: Tensor) -> None:
-        """Add the returns of all agents in the episodes added last, [B, N]."""
+        """Add the returns of all agents in the episodes added last, [B, N]; of a counted game, [B, G]."""
         self.played.add_returns(returns)
 
     def gains(self) -> Gains:
@@ -129,11 +135,11 @@ class DeviationScore:
         Types one after the other; agents by themselves (a deviation each) as many as fit at once.
         """
         view, game = self.played.view, self.game
-        everyone = torch.arange(game.n_agents, device=self.played.type_of.device)
         if view.few_types and not (view.each_alone and view.own_flows):
             for g in range(len(self.played.personal)):
-                yield everyone[self.played.type_of == g].unsqueeze(0), g
+                yield self.played.members(g), g
             return
+        everyone = torch.arange(game.n_agents, device=self.played.type_of.device)
         for some in everyone.split(max(1, ENTRIES_AT_ONCE // self._entries_an_episode())):
             yield some.unsqueeze(1), 0
 

@@ -30,7 +30,8 @@ class PlayedCells:
     """Records the cells (s, a) of test episodes, as compactly as the score allows.
 
     Where neither agents are judged one by one nor flows are their own, only the counts of each type
-    and the cells of one reference agent a type are kept: O(S A) an episode and step, whatever N.
+    and the cells of one reference agent a type are kept: O(S A) an episode and step, whatever N. Of a
+    game made for counting there is nothing else: ``add_counts`` takes both.
 
     Args:
         game: with tables, on whose device everything is kept.
@@ -41,12 +42,18 @@ class PlayedCells:
     def __init__(self, game: PopulationGame, *, individual: bool, n_episodes: int) -> None:
         self.game = game
         self.n_cells = game.n_states * game.n_actions
-        self.personal, self.type_of, self.sizes = torch.unique(
-            game.personal.double(), return_inverse=True, return_counts=True
-        )  # [G], [N], [G]
-        few = len(self.personal) <= MOST_TYPES
-        entries = game.n_agents * n_episodes * game.horizon * self.n_cells * game.n_states
-        self.view = View(few, individual or not few, entries <= OWN_FLOWS)
+        self.counted = game.type_sizes is not None
+        if game.type_sizes is not None:
+            self.personal, self.sizes = game.personal.double(), game.type_sizes
+            self.type_of = torch.arange(len(self.sizes), device=self.sizes.device)  # indices into personal
+            self.view = View(True, False, False)
+        else:
+            self.personal, self.type_of, self.sizes = torch.unique(
+                game.personal.double(), return_inverse=True, return_counts=True
+            )  # [G], [N], [G]
+            few = len(self.personal) <= MOST_TYPES
+            entries = game.n_agents * n_episodes * game.horizon * self.n_cells * game.n_states
+            self.view = View(few, individual or not few, entries <= OWN_FLOWS)
         self.keeps_cells = self.view.each_alone or self.view.own_flows
         steps = range(game.horizon)
         self._cells: list[list[Tensor]] = [[] for _ in steps]  # [B, N] a batch
@@ -63,7 +70,7 @@ class PlayedCells:
         groups = len(self.personal) if self.view.few_types else 1
         labels = self.type_of * self.n_cells + cells if groups > 1 else cells
         counts = count_values(labels, groups * self.n_cells).reshape(-1, groups, self.n_cells)
-        self._counts[t].append(counts.int())
+        self._counts[t].append(counts.int())  # N is below 2^31, for every agent is followed
         if self.keeps_cells:
             self._cells[t].append(cells.to(smallest_integer(self.n_cells)))
         if not self.view.own_flows:
@@ -73,9 +80,29 @@ class PlayedCells:
             self._references[t].append(cells.gather(1, self._drawn))
         return counts.sum(1).reshape(-1, self.game.n_states, self.game.n_actions)
 
+    def add_counts(self, t: int, counts: Tensor, references: Tensor) -> Tensor:
+        """Keep what a counted game's agents did at step t; returns the counts of all, [B, S, A].
+
+        Args:
+            t: the step.
+            counts: by type, [B, G, C] float64.
+            references: cell of an agent of each type, the same one all episode, [B, G] int64.
+        """
+        self._whole.clear()
+        self._counts[t].append(counts.long())
+        self._references[t].append(references)
+        return counts.sum(1).reshape(-1, self.game.n_states, self.game.n_actions)
+
+    def members(self, g: int) -> Tensor:
+        """The agents of a type, [1, m] int64; of a counted game one index, seen m times."""
+        if self.counted:
+            return self.type_of[g].reshape(1, 1).expand(1, int(self.sizes[g]))
+        everyone = torch.arange(self.game.n_agents, device=self.type_of.device)
+        return everyone[self.type_of == g].unsqueeze(0)
+
     def add_returns(self, returns: Tensor) -> None:
-        """Keep what all agents got in a batch of episodes, [B, N]."""
-        if not self.keeps_cells:
+        """Keep what all agents got in a batch of episodes, [B, N]; counted, what each type did, [B, G]."""
+        if not (self.keeps_cells or self.counted):
             sums = returns.new_zeros(len(returns), len(self.sizes), dtype=torch.float64)
             returns = sums.index_add(1, self.type_of, returns.double()) / self.sizes
         self._returns.append(returns.double())
@@ -93,7 +120,7 @@ class PlayedCells:
         return self._stacked("cells", self._cells)
 
     def counts(self) -> Tensor:
-        """By type (of all together, if types are many): [B, H, G or 1, C] int32."""
+        """By type (of all together, if types are many): [B, H, G or 1, C] int32; int64 of a counted game."""
         return self._stacked("counts", self._counts)
 
     def references(self) -> Tensor:

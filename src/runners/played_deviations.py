@@ -52,6 +52,13 @@ def draw_deviators(
     return Deviators(agents, gains.actions[unit_of[agents]])
 
 
+def draw_types(played: PlayedCells, *, batch_size: int, unit: int | None = None) -> Tensor:
+    """Types of agents to deviate in a counted game, [B] int64; otherwise as ``draw_deviators``."""
+    if unit is not None:
+        return torch.full((batch_size,), unit, device=played.sizes.device)
+    return torch.multinomial(played.sizes / played.sizes.sum(), batch_size, replacement=True)
+
+
 def played_scores(paired: dict[str, Tensor]) -> dict[str, float]:
     """Mean gain of the deviators over the same episodes without them, and that minus z standard errors.
 

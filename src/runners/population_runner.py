@@ -15,7 +15,7 @@ from ..games import Game, make, solvable
 from ..games.observations import observation_size, observe
 from .deviations import FEWEST_EPISODES, MOST_ENTRIES, Gains, scores_of
 from .played_deviations import WHEN, Deviators, draw_deviators, played_scores
-from .scoring import TestScore, judged_one_by_one, uniform_exploitability
+from .scoring import TestScore, judged_one_by_one, mean_over_agents, uniform_exploitability
 from .seeding import isolated_randomness
 from .speedometer import Speedometer
 
@@ -64,6 +64,8 @@ class PopulationRunner:
         UserError: an unknown game, setting or value.
     """
 
+    embedded_only = False  # whether other hosts cannot take its batches
+
     def __init__(
         self,
         args: SimpleNamespace,
@@ -79,9 +81,7 @@ class PopulationRunner:
         self.batch_size: int = args.batch_size_run
         set_threads(args.population["threads"])
         require_choice("population.played", args.population["played"], WHEN)
-        require_memory(args, args.env_args.get("n_agents", 0), args.env_args.get("horizon", 0))
-        self.game = make_game(args)
-        require_memory(args, self.game.n_agents, self.game.horizon)
+        self.game = self._make_game()
         tell_scale(self.game, logger)
         self.observation_size = observation_size(args.observation, self.game)
         args.population_info = {
@@ -104,6 +104,13 @@ class PopulationRunner:
         self.train_returns: list[Tensor] = []
         self.warned_too_weak = False
         self.speedometer = Speedometer()
+
+    def _make_game(self) -> Game:
+        args = self.args
+        require_memory(args, args.env_args.get("n_agents", 0), args.env_args.get("horizon", 0))
+        game = make_game(args)
+        require_memory(args, game.n_agents, game.horizon)
+        return game
 
     # What a host calls.
 
@@ -242,7 +249,7 @@ class PopulationRunner:
     def _after_training(self, returns: Tensor) -> None:
         self.t_env += self.batch_size * self.game.horizon
         self.speedometer.add(self.batch_size * self.game.horizon * self.game.n_agents)
-        self.train_returns.append(returns.mean(1))
+        self.train_returns.append(mean_over_agents(self.game, returns))
         if self.t_env - self.log_train_stats_t >= self.args.runner_log_interval:
             self._log_training()
 
@@ -369,9 +376,9 @@ def require_memory(args: SimpleNamespace, agents: int, steps: int) -> None:
         )
 
 
-def make_game(args: SimpleNamespace) -> Game:
+def make_game(args: SimpleNamespace, maker: Callable[..., Game] = make) -> Game:
     """The game that ``env_args`` describe, on ``args.device``, its generator seeded by ``args.seed``."""
     env_args = {k: v for k, v in args.env_args.items() if k not in ("seed", "map_name")}
     if "key" not in env_args:
         raise UserError("env_args.key: missing; name a population game, such as a_sis")
-    return make(**env_args, device=args.device, seed=args.seed)
+    return maker(**env_args, device=args.device, seed=args.seed)

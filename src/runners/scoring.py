@@ -65,9 +65,21 @@ class TestScore:
             counts = counts.reshape(-1, self.game.n_places, self.game.n_actions)
         self.action_counts[t] += counts.sum(0)
 
+    def add_counts(self, t: int, counts: Tensor, references: Tensor) -> None:
+        """``add_actions`` of a counted game.
+
+        Args:
+            t: the step.
+            counts: by type and cell, [B, G, C] float64.
+            references: cell of an agent of each type, the same one all episode, [B, G] int64.
+        """
+        self.action_counts[t] += counts.sum((0, 1)).reshape(self.action_counts[t].shape)
+        if self.deviations is not None:
+            self.deviations.add_counts(t, counts, references)
+
     def add_returns(self, returns: Tensor) -> None:
-        """Add the returns of all agents of B episodes, [B, N]."""
-        self.episode_returns.append(returns.mean(1))
+        """Add the returns of all agents of B episodes, [B, N]; of a counted game each type's mean, [B, G]."""
+        self.episode_returns.append(mean_over_agents(self.game, returns))
         if self.deviations is not None:
             self.deviations.add_returns(returns)
 
@@ -115,6 +127,13 @@ class TestScore:
             raise UserError(
                 f"what {type(mac).__name__} tells of its policies cannot be scored: {error}"
             ) from error
+
+
+def mean_over_agents(game: Game, values: Tensor) -> Tensor:
+    """Of values of all agents [B, N], or of the types of a counted game [B, G]: [B]."""
+    if game.type_sizes is None:
+        return values.mean(1)
+    return values @ (game.type_sizes / game.type_sizes.sum())
 
 
 def uniform_exploitability(game: Game) -> float | None:
