@@ -131,7 +131,7 @@ def strength(curve: Curve, gains: Gains, known: Known | None) -> Strength:
         reasons.append(f"no gain is shown, by an interval wider than {WIDE:.0%} of the deviators' return")
     if known is not None and not math.isnan(known.mean_share):
         if known.mean_share < ENOUGH:
-            found = f"it finds {known.mean_share:.0%} of the gain by frozen flows"
+            found = f"it finds {known.mean_share:.1%} of the gain by frozen flows"
             reasons.append(f"{found}, less than {ENOUGH:.0%}")
     elif flat.verdict in (RISING, FALLING):
         reasons.append(f"its learning curve is {flat.verdict}")

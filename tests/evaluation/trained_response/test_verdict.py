@@ -101,7 +101,7 @@ def test_too_weak_by_a_known_answer_or_by_the_curve():
     assert not strength(rising, gains, found).too_weak  # it found all there is
     weak = strength(flat, gains, compare(gains, answer(4.0, 5.0), shares_policy=True, n_episodes=100))
     assert weak.too_weak
-    assert weak.why == "it finds 50% of the gain by frozen flows, less than 90%"
+    assert weak.why == "it finds 50.0% of the gain by frozen flows, less than 90%"
     assert strength(rising, gains, None).why == "its learning curve is still rising"
     assert strength(curve_of([-m for m in range(50)]), gains, None).why == "its learning curve is falling"
     assert not strength(flat, gains, None).too_weak
