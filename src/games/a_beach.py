@@ -80,6 +80,8 @@ class ABeach(PopulationGame):
             device=device,
             seed=seed,
         )
+        if self.type_sizes is not None:  # true of every A-Beach; said where each step asks for the tables
+            self.fixed_transition = self.local_reward = True
         self._blown = noise + eps * self.personal  # p_i [N]
         self._aversion = c3 * at_personal(eps_beta, self.personal, 0)  # [N]
         self._own = self._own_reward().float().reshape(-1)  # [S * A]
