@@ -108,7 +108,7 @@ class Game(ABC):
         if counted:
             require(n_agents <= MOST_COUNTED, "n_agents", n_agents, f"counts are exact to {MOST_COUNTED:,}")
         else:
-            remedy = f"at most {MOST_AGENTS:,} agents are followed"
+            remedy = f"at most {MOST_AGENTS:,} agents are followed; take fewer, or train with runner=counts"
             require(n_agents <= MOST_AGENTS, "n_agents", n_agents, remedy)
         require(horizon >= 1, "horizon", horizon, "an episode needs at least 1 step")
         require(horizon <= LONGEST_HORIZON, "horizon", horizon, f"at most {LONGEST_HORIZON:,} steps")

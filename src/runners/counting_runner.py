@@ -113,7 +113,10 @@ class CountingRunner(PopulationRunner):
     # One batch of episodes.
 
     def _play(self, *, test_mode: bool, score: TestScore | None = None, **_: Any) -> tuple[Any, Tensor]:
-        """A batch of episodes, and the mean return of each type [B, G]; ``score`` watches."""
+        """A batch of episodes, and the mean return of each type [B, G]; ``score`` watches.
+
+        Deviators are played by ``_count_episodes``, which tells what they got themselves.
+        """
         nobody = torch.zeros(self.batch_size, 0, dtype=torch.int64, device=self.game.device)
         followed = nobody if score is None else self._one_of_each_type()
         played = self._count_episodes(followed, test_mode=test_mode, score=score)
