@@ -295,7 +295,8 @@ def test_cells_have_the_law_of_the_game_played_agent_by_agent(make_game, random_
         "a move": [x.next_state[:, -1, n_states // 2].sum(1)[:, n_states // 2] for x in (followed, ours)],
         "rewards of a cell": [x.reward_sum[:, -1, n_states // 2, 1] for x in (followed, ours)],
     }
-    for name, (first, second) in compared.items():
+    for name, pair in compared.items():
+        first, second = (values.round(decimals=4) for values in pair)  # ties stay ties
         same = torch.allclose(first, first[:1]) and torch.allclose(second, first)
         assert same or scipy.stats.ks_2samp(first.numpy(), second.numpy(), method="asymp").pvalue > 1e-4, name
 

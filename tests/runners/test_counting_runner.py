@@ -108,7 +108,7 @@ def test_batches_have_the_law_of_followed_ones(build, alg, words):
         off = (ours.mean(0) - theirs.mean(0)).abs() / error.clamp(min=1e-9)
         assert off[error > 1e-6].max() < 4.5, name
         widest = ours.var(0).argmax()
-        pair = ours[:, widest].numpy(), theirs[:, widest].numpy()
+        pair = [x[:, widest].round(decimals=4).numpy() for x in (ours, theirs)]  # ties stay ties
         assert scipy.stats.ks_2samp(*pair, method="asymp").pvalue > 1e-4, name
 
 
