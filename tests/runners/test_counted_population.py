@@ -1,5 +1,6 @@
 """Counts against the game they count: exact laws of tiny games, and the game played agent by agent."""
 
+import functools
 import itertools
 from collections import Counter
 
@@ -53,7 +54,7 @@ GAMES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_pair(make_game):
     """A game played agent by agent, and the same made for counting."""
 
@@ -115,6 +116,19 @@ def exact_laws(game, policy):
     return laws
 
 
+@pytest.fixture(scope="module")
+def told(make_pair, random_policy):
+    """By name: the game, a policy, the exact laws, enumerated once, and the game made for counting."""
+
+    @functools.cache
+    def tell(name):
+        game, _ = make_pair(*GAMES[name])
+        policy = random_policy(1, game.horizon, 2, 2)
+        return game, policy, exact_laws(game, policy)
+
+    return lambda name: (*tell(name), make_pair(*GAMES[name])[1])
+
+
 def of_counts(law, game, types, follow=None):
     """The law of (state of the first agent of a type, if one is followed; counts by type and state)."""
     found = Counter()
@@ -156,13 +170,11 @@ def observed(population, follow=None):
 
 @pytest.mark.parametrize("by_origin", [False, True])
 @pytest.mark.parametrize("name", GAMES)
-def test_the_law_of_the_counts_is_that_of_the_agents(make_pair, random_policy, assert_laws, name, by_origin):
-    game, counted = make_pair(*GAMES[name])
-    policy = random_policy(1, game.horizon, 2, 2)
+def test_the_law_of_the_counts_is_that_of_the_agents(told, assert_laws, name, by_origin):
+    game, policy, laws, counted = told(name)
     torch.manual_seed(11)
-    population = start(counted, nobody(30_000), by_origin=by_origin)
+    population = start(counted, nobody(15_000), by_origin=by_origin)
     types = counted.personal.tolist()
-    laws = exact_laws(game, policy)
     assert_law(assert_laws, observed(population), of_counts(laws[0], game, types))
     for h in range(game.horizon):
         population.move(population.act(policy[h][None, None]), h)
@@ -170,16 +182,12 @@ def test_the_law_of_the_counts_is_that_of_the_agents(make_pair, random_policy, a
 
 
 @pytest.mark.parametrize("name", ["two", "odd", "clock"])
-def test_an_agent_followed_is_one_of_its_type_and_met_by_the_others(
-    make_pair, random_policy, assert_laws, name
-):
-    game, counted = make_pair(*GAMES[name])
-    policy = random_policy(2, game.horizon, 2, 2)
+def test_an_agent_followed_is_one_of_its_type_and_met_by_the_others(told, assert_laws, name):
+    game, policy, laws, counted = told(name)
     torch.manual_seed(12)
     n_types, types = len(counted.personal), counted.personal.tolist()
-    laws = exact_laws(game, policy)
-    one_each = torch.arange(n_types).expand(30_000, -1)
-    last_alone = torch.full((30_000, 1), n_types - 1)
+    one_each = torch.arange(n_types).expand(15_000, -1)
+    last_alone = torch.full((15_000, 1), n_types - 1)
     for followed, column, follow in ((one_each, 0, 0), (last_alone, 0, n_types - 1)):
         population = start(counted, followed)
         for h in range(game.horizon):
