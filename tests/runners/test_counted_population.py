@@ -34,7 +34,7 @@ class Crowd(TableGame):
     def transition_table(self, mu, personal, steps):
         pull = mu[..., :, 1].sum(-1)  # share that took action 1
         batch = torch.broadcast_shapes(pull.shape, personal.shape, steps.shape)
-        stay = (0.2 + 0.3 * pull + 0.2 * personal + 0.2 * steps).expand(batch)[..., None, None]
+        stay = (0.15 + 0.6 * pull + 0.1 * personal + 0.1 * steps).expand(batch)[..., None, None]
         to_one = stay * torch.tensor([[1.0, 0.6], [0.3, 0.9]], dtype=mu.dtype)
         return torch.stack([1 - to_one, to_one], -1)
 
