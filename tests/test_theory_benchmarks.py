@@ -164,6 +164,7 @@ def test_the_limits_of_td(module):
 # That each script runs.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "pictures", "words"),
     [
