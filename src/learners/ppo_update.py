@@ -168,7 +168,7 @@ class PPOUpdate:
 
 
 def minibatches(counts: Tensor, n_parts: int) -> Iterator[Tensor]:
-    """Rows with an entry that counts, [R, J] bool, in random order: ``n_parts`` sets of nearly equal size, [r].
+    """Rows with an entry that counts, [R, J] bool, in random order: ``n_parts`` sets of nearly one size, [r].
 
     No set is empty, unless nothing counts: that is one set of no row.
     """
