@@ -12,13 +12,13 @@ from ..errors import DivergenceError, UserError
 from ..functional.masks import mask_logits, masks_nothing
 from ..functional.mean_field import Policy
 from ..modules.agents import DeepSetNetworkAgent
-from ..modules.iterates import Iterates, as_weights
+from ..modules.iterates import Iterates
 from ..modules.parameter_history import ParameterHistory
 from .mean_field_controller import POLICY_FILE
 from .observation_checkpoint import KIND, read_history, require_fitting
 from .observation_settings import check_iterates_kept, check_observation_settings
 
-__all__ = ["LogitsSampler", "ObservationMAC", "Observed", "as_weights"]
+__all__ = ["LogitsSampler", "ObservationMAC", "Observed"]
 
 
 class Observed(NamedTuple):

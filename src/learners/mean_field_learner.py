@@ -9,7 +9,24 @@ from .cell_learner import CellLearner
 from .epoch_learner import require_choices, require_mean_field_agent, require_undiscounted
 
 
-class MeanFieldLearner(CellLearner):
+class MirrorDescentSchedules:
+    """The schedules of Alg. 2, of the number of epochs done."""
+
+    args: SimpleNamespace
+    epoch: int
+
+    @property
+    def xi(self) -> float:
+        """Step size of this epoch."""
+        return step_size(self.epoch, self.args.c_xi)
+
+    @property
+    def mixing(self) -> float:
+        """Weight of the uniform policy in this epoch."""
+        return mixing_weight(self.epoch, self.args.c_mix, self.args.mix_offset)
+
+
+class MeanFieldLearner(MirrorDescentSchedules, CellLearner):
     """One epoch of policy mirror descent a batch (Yardim & He 2025, Alg. 2).
 
     ``train`` counts the batch into cells; ``update`` does the TD learning, then one mirror-descent
@@ -40,16 +57,6 @@ class MeanFieldLearner(CellLearner):
     @staticmethod
     def counts_next_cells(args: SimpleNamespace) -> bool:
         return args.td_target == "sarsa"
-
-    @property
-    def xi(self) -> float:
-        """Step size of this epoch."""
-        return step_size(self.epoch, self.args.c_xi)
-
-    @property
-    def mixing(self) -> float:
-        """Weight of the uniform policy in this epoch."""
-        return mixing_weight(self.epoch, self.args.c_mix, self.args.mix_offset)
 
 
 def check_settings(args: SimpleNamespace) -> None:

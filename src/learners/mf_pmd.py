@@ -16,6 +16,7 @@ from ..modules.agents.choose import AUTO, OF_OBSERVATIONS, chosen_agent
 from ..modules.critics import REGISTRY as CRITICS
 from ..modules.critics import MeanFieldCritic
 from .epoch_learner import EpochLearner
+from .fitting import descend
 from .mean_field_learner import MeanFieldLearner
 from .mf_pmd_observations import MFPMDObservationsLearner
 
@@ -179,13 +180,5 @@ class MFPMDLearner(MeanFieldLearner):
         return self.descend(loss, self.agent_optimiser, self.args.policy_steps)
 
     def descend(self, loss: Callable[[int], Tensor], optimiser: torch.optim.Optimizer, steps: int) -> float:
-        """Gradient steps, the loss told the number of each; returns the loss before the last of them."""
-        parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        value = torch.zeros(())
-        for step in range(steps):
-            optimiser.zero_grad()
-            value = loss(step)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, self.args.grad_norm_clip)
-            optimiser.step()
-        return value.item()
+        """Gradient steps at a constant rate; returns the loss before the last of them."""
+        return descend(loss, optimiser, steps=steps, grad_norm_clip=self.args.grad_norm_clip)

@@ -10,13 +10,14 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.distributions import entropy, kl_divergence
 from ..functional.masks import counted_steps
-from ..functional.mirror_descent import mirror_descent_step, mixing_weight, step_size
+from ..functional.mirror_descent import mirror_descent_step
 from ..functional.trajectory_targets import trajectory_targets
 from ..modules.agents.choose import AUTO
 from ..modules.critics import DeepSetQ
 from ..modules.running_scale import RunningScale
 from .epoch_learner import EpochLearner, require_range
-from .mean_field_learner import check_settings
+from .fitting import descend
+from .mean_field_learner import MirrorDescentSchedules, check_settings
 
 OF_OBSERVATIONS = "deep_set_q"  # the critic, and what ``critic_type: auto`` stands for
 MOST_FEATURES = 2**22  # numbers that agents are shown, made at a time where no gradient is needed
@@ -58,7 +59,7 @@ class Goal(NamedTuple):
     new: Tensor
 
 
-class MFPMDObservationsLearner(EpochLearner):
+class MFPMDObservationsLearner(MirrorDescentSchedules, EpochLearner):
     """Fitted TD on what agents observe, then a mirror-descent step fitted by the policy network.
 
     The same step as ``MFPMDLearner``'s, from visits instead of cells. Critic: TD targets along each
@@ -108,16 +109,6 @@ class MFPMDObservationsLearner(EpochLearner):
     def cuda(self) -> None:
         super().cuda()
         self.critic.cuda()
-
-    @property
-    def xi(self) -> float:
-        """Step size of this epoch."""
-        return step_size(self.epoch, self.args.c_xi)
-
-    @property
-    def mixing(self) -> float:
-        """Weight of the uniform policy in this epoch."""
-        return mixing_weight(self.epoch, self.args.c_mix, self.args.mix_offset)
 
     def learn(self, batch: Any) -> dict[str, float]:
         """One epoch; metrics as in docs/mf_pmd.md."""
@@ -298,17 +289,13 @@ class MFPMDObservationsLearner(EpochLearner):
 
         The rate falls from ``lr`` in equal steps, so that a fit settles on its minibatches' mean.
         """
-        parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        value = torch.zeros(())
-        for step in range(steps):
-            for group in optimiser.param_groups:
-                group["lr"] = self.args.lr * (1 - step / steps)
-            optimiser.zero_grad()
-            value = loss(step)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, self.args.grad_norm_clip)
-            optimiser.step()
-        return value.item()
+        return descend(
+            loss,
+            optimiser,
+            steps=steps,
+            grad_norm_clip=self.args.grad_norm_clip,
+            falling_from=self.args.lr,
+        )
 
 
 def of_agents(observed: Any, values: Tensor, agents: Tensor) -> Tensor:
