@@ -5,7 +5,9 @@ VENV ?= .venv
 ARGS ?= --config=mf_pmd --env-config=a_sis with seed=1 use_cuda=False local_results_path=results
 BENCH_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= auto
 
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -25,11 +27,11 @@ $(STAMP): setup.py pyproject.toml constraints.txt
 run: $(STAMP) ## train mf_pmd on a_sis with 1000 agents; other words: make run ARGS='...'
 	$(BIN)/python src/main.py $(ARGS)
 
-test: $(STAMP) ## the fast tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(STAMP) ## the fast tests, one process a core; WORKERS=0 for one process in all
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: $(STAMP) ## the slow tests: learning to a threshold, whole runs
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 lint: $(STAMP) ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

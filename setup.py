@@ -64,6 +64,7 @@ setup(
             *COMPARE,
             *MFGLIB,
             "pytest>=8.2",
+            "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "scipy>=1.12",
             "ruff>=0.8",
