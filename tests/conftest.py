@@ -18,7 +18,9 @@ import yaml
 from mf_pmd import cli, games
 from mf_pmd.functional.mean_field import MeanFieldModel
 from mf_pmd.games.joint_kernels import JointKernels
+from mf_pmd.host import envs
 from mf_pmd.host.assembly import assemble, check_config, make_args
+from mf_pmd.host.envs import MultiAgentEnv
 from mf_pmd.host.utils.config import load_config
 from mf_pmd.host.utils.logger import console_logger
 from mf_pmd.host.utils.random_states import seed_everything
@@ -223,3 +225,81 @@ class RingOfNeighbours(JointKernels):
 def ring_of_neighbours() -> type[RingOfNeighbours]:
     """A game whose kernels are not anonymous, with an induced game known in closed form."""
     return RingOfNeighbours
+
+
+class LampsEnv(MultiAgentEnv):
+    """Who is there sees one of two lamps and is paid for pressing its button; who is away can only wait.
+
+    No population game: agents come and go. With ``uneven`` every other episode ends half way, and with
+    ``grows`` observations have one number more from the second step on.
+    """
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        n_agents: int,
+        horizon: int,
+        uneven: bool,
+        grows: bool,
+        seed: int,
+        common_reward: bool,
+        reward_scalarisation: str,
+    ) -> None:
+        self.n_agents, self.episode_limit, self.common_reward = n_agents, horizon, common_reward
+        self.uneven, self.grows = uneven, grows
+        self.random, self.episode, self.t = np.random.default_rng(seed), 0, 0
+
+    def reset(self, seed: int | None = None, options: dict | None = None) -> tuple[list[np.ndarray], dict]:
+        self.t, self.episode = 0, self.episode + 1
+        self._draw()
+        return self.get_obs(), {}
+
+    def _draw(self) -> None:
+        self.there = self.random.random(self.n_agents) < 0.7
+        self.lamps = self.random.integers(2, size=self.n_agents)
+
+    def step(self, actions: Any) -> tuple[list[np.ndarray], Any, bool, bool, dict]:
+        pressed = np.asarray(actions)
+        assert np.take_along_axis(np.array(self.get_avail_actions()), pressed[:, None], 1).all()
+        rewards = (self.there & (pressed == self.lamps + 1)).astype(float)
+        self.t += 1
+        self._draw()
+        over = self.t >= self.episode_limit // (1 + self.uneven * (self.episode % 2))
+        return self.get_obs(), rewards.sum() if self.common_reward else rewards, over, False, {}
+
+    def get_obs(self) -> list[np.ndarray]:
+        size = 3 if self.grows and self.t else 2
+        return list(np.eye(size, dtype=np.float32)[self.lamps] * self.there[:, None])
+
+    def get_state(self) -> np.ndarray:
+        return np.eye(2, dtype=np.float32)[self.lamps].flatten()
+
+    def get_avail_actions(self) -> list[list[int]]:
+        return [[0, 1, 1] if there else [1, 0, 0] for there in self.there]
+
+    def get_obs_size(self) -> int:
+        return 2
+
+    def get_state_size(self) -> int:
+        return 2 * self.n_agents
+
+    def get_total_actions(self) -> int:
+        return 3
+
+
+@pytest.fixture
+def lamps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., str]:
+    """The environment yaml of ``LampsEnv`` for the embedded host, five agents, runner ``episode``."""
+
+    def write(*, horizon: int, uneven: bool = False, grows: bool = False, **settings: Any) -> str:
+        monkeypatch.setitem(envs.REGISTRY, "lamps", LampsEnv)
+        env_args = {"key": "lamps", "n_agents": 5, "horizon": horizon, "uneven": uneven, "grows": grows}
+        top = {"env": "lamps", "runner": "episode", "common_reward": False, "gamma": 1.0}
+        path = tmp_path / "lamps.yaml"
+        path.write_text(
+            yaml.safe_dump({**top, "t_max": 400, "test_interval": 400, **settings, "env_args": env_args})
+        )
+        return str(path)
+
+    return write

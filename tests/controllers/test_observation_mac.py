@@ -4,7 +4,6 @@ import copy
 import logging
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,8 +11,6 @@ from mf_pmd.controllers import REGISTRY, ObservationMAC
 from mf_pmd.controllers.mean_field_controller import MeanFieldMAC
 from mf_pmd.controllers.observation_mac import LogitsSampler
 from mf_pmd.errors import DivergenceError, UserError
-from mf_pmd.host import envs
-from mf_pmd.host.envs import MultiAgentEnv
 from mf_pmd.modules.agents import DeepSetNetworkAgent
 from mf_pmd.modules.agents.choose import chosen_agent
 from mf_pmd.modules.observation_network import IDENTITIES
@@ -209,60 +206,10 @@ def test_permuting_agents_permutes_their_probabilities(changes):
     assert not torch.allclose(first, second, atol=1e-3)
 
 
-class RelayEnv(MultiAgentEnv):
-    """Agents come and go; who is there may press one of two buttons, or none, and who is away must wait."""
-
-    def __init__(self, key, n_agents, horizon, seed, common_reward, reward_scalarisation):
-        self.n_agents, self.episode_limit = n_agents, horizon
-        self.common_reward = common_reward
-        self.random = np.random.default_rng(seed)
-
-    def reset(self, seed=None, options=None):
-        self.t = 0
-        self._draw()
-        return self.get_obs(), {}
-
-    def _draw(self):
-        self.there = self.random.random(self.n_agents) < 0.7
-        self.lights = self.random.integers(2, size=self.n_agents)
-
-    def step(self, actions):
-        actions = np.asarray(actions)
-        assert np.take_along_axis(np.array(self.get_avail_actions()), actions[:, None], 1).all()
-        rewards = (self.there & (actions == self.lights + 1)).astype(float)
-        self.t += 1
-        self._draw()
-        over = self.t >= self.episode_limit
-        return self.get_obs(), rewards.sum() if self.common_reward else rewards, over, False, {}
-
-    def get_obs(self):
-        return list(np.eye(2, dtype=np.float32)[self.lights] * self.there[:, None])
-
-    def get_state(self):
-        return np.concatenate(self.get_obs())
-
-    def get_avail_actions(self):
-        return [[0, 1, 1] if there else [1, 0, 0] for there in self.there]
-
-    def get_obs_size(self):
-        return 2
-
-    def get_state_size(self):
-        return 2 * self.n_agents
-
-    def get_total_actions(self):
-        return 3
-
-
 @pytest.mark.parametrize("words", [POPULATION, ["output_policy=tail"], ["identity=own_network"]])
-def test_it_plays_any_environment_under_another_runner(make, monkeypatch, tmp_path, words):
-    monkeypatch.setitem(envs.REGISTRY, "relay", RelayEnv)
-    path = tmp_path / "relay.yaml"
-    path.write_text(
-        "env: relay\nrunner: episode\ncommon_reward: False\nt_max: 20\ntest_interval: 10\ngamma: 0.9\n"
-        "env_args:\n  key: relay\n  n_agents: 5\n  horizon: 3\n"
-    )
-    pieces = make(*words, "env_args.n_agents=5", "mask_absent=True", env=str(path), iterates=3)
+def test_it_plays_any_environment_under_another_runner(make, lamps, words):
+    env = lamps(horizon=H, gamma=0.9)
+    pieces = make(*words, "env_args.n_agents=5", "mask_absent=True", env=env, iterates=3)
     mac = pieces.learner.mac
     assert mac.horizon == H
     assert mac.n_features == 2
@@ -273,6 +220,14 @@ def test_it_plays_any_environment_under_another_runner(make, monkeypatch, tmp_pa
         observed = mac.observed(batch, torch.tensor([0, 1]), torch.tensor([2, 0]))
         assert torch.equal(observed.present, there[[0, 1], [2, 0]])
     assert not hasattr(pieces.args, "population_info")
+
+
+def test_observations_that_change_size_are_refused(make, lamps):
+    pieces = make("env_args.n_agents=5", env=lamps(horizon=H, grows=True))
+    with pytest.raises(
+        UserError, match=r"^env=lamps: get_obs gave shape \(5, 3\) at step 1 where .* \(5, 2\); .* pad"
+    ):
+        pieces.runner.run(test_mode=False)
 
 
 def test_it_plays_a_population_game_under_another_runner(make):

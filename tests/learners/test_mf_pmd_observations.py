@@ -1,14 +1,11 @@
 """mf_pmd on observations: who is learnt from, the two fits, and one step on a game that is solved by hand."""
 
-import numpy as np
 import pytest
 import torch
 
 from mf_pmd.errors import DivergenceError, UserError
 from mf_pmd.functional.distributions import kl_divergence
 from mf_pmd.functional.trajectory_targets import trajectory_targets
-from mf_pmd.host import envs
-from mf_pmd.host.envs import MultiAgentEnv
 from mf_pmd.learners.mf_pmd import MFPMDLearner
 from mf_pmd.learners.mf_pmd_observations import Goal, MFPMDObservationsLearner, weighted_mean
 
@@ -290,60 +287,10 @@ def test_rewards_that_are_not_finite_stop_training(make):
     assert learner.epoch == 0
 
 
-class LampEnv(MultiAgentEnv):
-    """Who is there sees one of two lamps and is paid for pressing its button; who is away can only wait.
-
-    Every other episode ends half way.
-    """
-
-    def __init__(self, key, n_agents, horizon, seed, common_reward, reward_scalarisation):
-        self.n_agents, self.episode_limit, self.common_reward = n_agents, horizon, common_reward
-        self.random, self.episode = np.random.default_rng(seed), 0
-
-    def reset(self, seed=None, options=None):
-        self.t, self.episode = 0, self.episode + 1
-        self.draw()
-        return self.get_obs(), {}
-
-    def draw(self):
-        self.there = self.random.random(self.n_agents) < 0.7
-        self.lamps = self.random.integers(2, size=self.n_agents)
-
-    def step(self, actions):
-        rewards = (self.there & (np.asarray(actions) == self.lamps + 1)).astype(float)
-        self.t += 1
-        self.draw()
-        over = self.t >= self.episode_limit // (1 + self.episode % 2)
-        return self.get_obs(), rewards, over, False, {}
-
-    def get_obs(self):
-        return list(np.eye(2, dtype=np.float32)[self.lamps] * self.there[:, None])
-
-    def get_state(self):
-        return np.concatenate(self.get_obs())
-
-    def get_avail_actions(self):
-        return [[0, 1, 1] if there else [1, 0, 0] for there in self.there]
-
-    def get_obs_size(self):
-        return 2
-
-    def get_state_size(self):
-        return 2 * self.n_agents
-
-    def get_total_actions(self):
-        return 3
-
-
 @pytest.mark.parametrize("words", [[], ["population_dependent=True", "learn_agents=3"]])
-def test_it_learns_other_environments_under_another_runner(build, monkeypatch, tmp_path, words):
-    monkeypatch.setitem(envs.REGISTRY, "lamps", LampEnv)
-    path = tmp_path / "lamps.yaml"
-    path.write_text(
-        "env: lamps\nrunner: episode\ncommon_reward: False\nt_max: 400\ntest_interval: 400\ngamma: 1.0\n"
-        "env_args:\n  key: lamps\n  n_agents: 5\n  horizon: 4\n"
-    )
-    pieces = build("mf_pmd", str(path), "mask_absent=True", "hidden_dim=16", *FEW, *words)
+def test_it_learns_other_environments_under_another_runner(build, lamps, words):
+    env = lamps(horizon=4, uneven=True)
+    pieces = build("mf_pmd", env, "mask_absent=True", "hidden_dim=16", *FEW, *words)
     for _ in range(6):
         batch = pieces.runner.run(test_mode=False)
         pieces.learner.train(batch, t_env=pieces.runner.t_env, episode_num=0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...errors import UserError
 from ..components.episode_batch import EpisodeBatch, Preprocess, Scheme
 from ..envs import REGISTRY as ENVS
 from ..utils.registries import look_up
@@ -54,7 +55,8 @@ class EpisodeRunner:
         self.logger = logger
         self.batch_size = args.batch_size_run
         self.envs = [self._make_env(index) for index in range(self.batch_size)]
-        self.episode_limit = self.envs[0].get_env_info()["episode_limit"]
+        self._sizes = self.envs[0].get_env_info()
+        self.episode_limit = self._sizes["episode_limit"]
         self._seedable = "seed" in inspect.signature(self.envs[0].reset).parameters
         self.t_env = 0
         self.log_train_stats_t = -args.runner_log_interval - 1
@@ -135,13 +137,30 @@ class EpisodeRunner:
             env.reset(seed=seed) if self._seedable else env.reset()
 
     def _write_view(self, batch: EpisodeBatch, running: list[int], t: int) -> None:
-        envs = [self.envs[index] for index in running]
+        sizes = self._sizes
+        agents = sizes["n_agents"]
+        shapes = {
+            "state": tuple(np.atleast_1d(sizes["state_shape"]).tolist()),
+            "obs": (agents, *np.atleast_1d(sizes["obs_shape"]).tolist()),
+            "avail_actions": (agents, sizes["n_actions"]),
+        }
         view = {
-            "state": np.stack([np.asarray(env.get_state()) for env in envs]),
-            "obs": np.stack([np.asarray(env.get_obs()) for env in envs]),
-            "avail_actions": np.stack([np.asarray(env.get_avail_actions()) for env in envs]),
+            key: np.stack([self._seen(self.envs[index], key, shapes[key], t) for index in running])
+            for key in shapes
         }
         batch.update(view, bs=running, ts=t)
+
+    def _seen(self, env: Any, key: str, shape: tuple[int, ...], t: int) -> np.ndarray:
+        """One view of one environment, of the size that it announced."""
+        rows = getattr(env, f"get_{key}")()
+        ragged = key != "state" and len({np.shape(row) for row in rows}) > 1
+        if ragged or np.size(rows) != np.prod(shape):
+            found = "rows of several sizes" if ragged else f"shape {np.shape(rows)}"
+            raise UserError(
+                f"env={self.args.env}: get_{key} gave {found} at step {t} where get_env_info announced "
+                f"{shape}; sizes must stay: pad what varies, show agents who are absent as zeros"
+            )
+        return np.asarray(rows).reshape(shape)
 
     def _step(
         self, running: list[int], actions: torch.Tensor, render: bool
