@@ -6,7 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .distributions import count_values
+from .integers import as_index, as_integers, paired, tally
+
 EXACT_IN_FLOAT32 = 2**24  # up to which whole numbers are
+AGENTS_AT_ONCE = 2**16  # whose labels, and rewards in float64, stay in a core's cache
 
 
 class CellStatistics(NamedTuple):
@@ -88,8 +92,9 @@ def cell_statistics(
 ) -> CellStatistics:
     """Count a batch of trajectories of N agents into cells.
 
-    One pass a step over memory that holds [B, N] at a time, so that the peak does not hold
-    [B, T, N] temporaries; nothing loops over agents or episodes.
+    A step at a time, and of many agents a part at a time, so that labels stay in the cache: of main memory
+    every state is read twice (where it is left, where it is reached), every action and every reward once,
+    in the types they are stored in. Nothing loops over agents or episodes.
 
     Args:
         states: local states, [B, T + 1, N], integers in any numeric dtype.
@@ -105,46 +110,97 @@ def cell_statistics(
     Returns:
         CellStatistics with T = rewards.shape[1] steps.
     """
-    batch_size, horizon, _ = rewards.shape
+    batch_size, horizon, n_agents = rewards.shape
     assert states.shape[1] == horizon + 1, (states.shape, rewards.shape)
-    n_cells = n_states * n_actions
-    offset = torch.arange(batch_size, device=states.device).unsqueeze(1)  # [B, 1]
-
-    def count(index: Tensor, size: int, weights: Tensor | None = None) -> Tensor:
-        flat = (offset * size + index).reshape(-1)
-        if weights is None and flat.numel() < min(batch_size * size, EXACT_IN_FLOAT32):  # mostly empty
-            held = torch.zeros(batch_size * size, dtype=dtype, device=flat.device)
-            return held.index_add_(0, flat, held.new_ones(()).expand(len(flat))).reshape(batch_size, size)
-        weights = None if weights is None else weights.reshape(-1).double()
-        return torch.bincount(flat, weights, minlength=batch_size * size).to(dtype).reshape(batch_size, size)
-
-    chosen = slice(0, 1) if first_agent_only else slice(None)
+    n_followed = 1 if first_agent_only else n_agents
     shape = (batch_size, horizon, n_states, n_actions)
-    reward_sums, next_cells, state_counts = [], [], []
-    transitions = torch.empty(*shape, n_states, dtype=dtype, device=states.device)
     visits = torch.empty(shape, dtype=dtype, device=states.device)
-    state = states[:, 0].long()  # [B, N]
+    reward_sum, next_state = torch.empty_like(visits), visits.new_empty(*shape, n_states)
+    next_cell = visits.new_zeros(*shape, n_states, n_actions) if count_next_cells else None
     for t in range(horizon):
-        next_state = states[:, t + 1].long()
-        cell = state[:, chosen] * n_actions + actions[:, t, chosen].long()
-        reward_sums.append(count(cell, n_cells, rewards[:, t, chosen]))
-        visits[:, t] = count(cell, n_cells).reshape(visits[:, t].shape)
-        following = count(cell * n_states + next_state[:, chosen], n_cells * n_states)
-        transitions[:, t] = following.reshape(transitions[:, t].shape)
-        if first_agent_only:
-            state_counts.append(count(state, n_states))
-        if count_next_cells and t + 1 < horizon:
-            next_cell = next_state[:, chosen] * n_actions + actions[:, t + 1, chosen].long()
-            next_cells.append(count(cell * n_cells + next_cell, n_cells * n_cells))
-        elif count_next_cells:
-            next_cells.append(reward_sums[0].new_zeros(batch_size, n_cells * n_cells))
-        state = next_state
+        tables = _StepTables(batch_size, n_states, n_actions, visits, n_labels=batch_size * n_followed)
+        for part in _parts(n_followed, batch_size):
+            cells = tables.cells(states[:, t, part], actions[:, t, part])
+            label = tables.add(cells, rewards[:, t, part], states[:, t + 1, part])
+            if next_cell is not None and t + 1 < horizon:
+                tables.add_pairs(label, tables.cells(states[:, t + 1, part], actions[:, t + 1, part]))
+        visits[:, t] = tables.visits().reshape(visits[:, t].shape)
+        reward_sum[:, t] = tables.reward_sum.reshape(visits[:, t].shape)
+        next_state[:, t] = tables.next_state.reshape(next_state[:, t].shape)
+        if next_cell is not None and t + 1 < horizon:
+            next_cell[:, t] = tables.next_cell.reshape(next_cell[:, t].shape)
+    if first_agent_only:
+        everyone = [count_values(as_integers(states[:, t]), n_states).to(dtype) for t in range(horizon)]
+        return CellStatistics(visits, reward_sum, next_state, next_cell, torch.stack(everyone, 1))
+    return CellStatistics(visits, reward_sum, next_state, next_cell, visits.sum(-1))
 
-    next_cell_count = torch.stack(next_cells, 1).reshape(*shape, n_states, n_actions) if next_cells else None
-    return CellStatistics(
-        visits=visits,
-        reward_sum=torch.stack(reward_sums, 1).reshape(shape),
-        next_state=transitions,
-        next_cell=next_cell_count,
-        state_count=torch.stack(state_counts, 1) if first_agent_only else visits.sum(-1),
-    )
+
+class _StepTables:
+    """What agents did at one step, by episode and cell, laid end to end.
+
+    Counts are whole numbers of int64; where there are fewer agents than cells to go to, of the float type of
+    the result, which holds them exactly, so that nothing of the size of a table is made twice.
+
+    Args:
+        batch_size, n_states, n_actions: B, S, A.
+        like: of the type and on the device of the result.
+        n_labels: agents to be counted, of all episodes together.
+    """
+
+    def __init__(
+        self, batch_size: int, n_states: int, n_actions: int, like: Tensor, *, n_labels: int
+    ) -> None:
+        self.sizes = (batch_size, n_states, n_actions)
+        self.n_cells, self.n_labels, self.like = n_states * n_actions, n_labels, like
+        self.episodes = torch.arange(batch_size, device=like.device).unsqueeze(1)  # [B, 1]
+        self.reward_sum = like.new_zeros(batch_size * self.n_cells, dtype=torch.float64)  # [B C]
+        self.next_state = self._table(batch_size * self.n_cells * n_states)  # [B C S]
+        self.next_cell = like.new_empty(0)  # [B C C] once pairs were added
+        sparse = self.next_state.is_floating_point()
+        self._visits = self._table(len(self.reward_sum)) if sparse else None
+
+    def cells(self, states: Tensor, actions: Tensor) -> Tensor:
+        """[B, n] each."""
+        return paired(as_integers(states), as_integers(actions), *self.sizes[1:])
+
+    def add(self, cells: Tensor, rewards: Tensor, next_states: Tensor) -> Tensor:
+        """Add some agents, [B, n] each; returns their numbers of episode and cell, [B, n]."""
+        batch_size, n_states, _ = self.sizes
+        label = paired(self.episodes, cells, batch_size, self.n_cells)
+        self.reward_sum.index_add_(0, as_index(label.reshape(-1)), rewards.reshape(-1).double())
+        count_into(self.next_state, paired(label, as_integers(next_states), len(self.reward_sum), n_states))
+        if self._visits is not None:
+            count_into(self._visits, label)
+        return label
+
+    def add_pairs(self, label: Tensor, next_cells: Tensor) -> None:
+        """Add where they went on to, [B, n] each."""
+        if not len(self.next_cell):
+            self.next_cell = self._table(len(self.reward_sum) * self.n_cells)
+        count_into(self.next_cell, paired(label, next_cells, len(self.reward_sum), self.n_cells))
+
+    def visits(self) -> Tensor:
+        """[B C]."""
+        return self.next_state.reshape(-1, self.sizes[1]).sum(-1) if self._visits is None else self._visits
+
+    def _table(self, size: int) -> Tensor:
+        sparse = self.n_labels < min(size, EXACT_IN_FLOAT32)  # mostly empty
+        return self.like.new_zeros(size, dtype=self.like.dtype if sparse else torch.int64)
+
+
+def count_into(table: Tensor, labels: Tensor) -> None:
+    """Add to a table [K] how often each label 0 .. K - 1 occurs, any shape: in place.
+
+    A table of floats is one that is mostly empty, and only what occurs is touched.
+    """
+    flat = labels.reshape(-1)
+    if table.is_floating_point():
+        table.index_add_(0, as_index(flat), table.new_ones(()).expand(len(flat)))
+    else:
+        table += tally(flat, len(table))
+
+
+def _parts(n_agents: int, batch_size: int) -> list[slice]:
+    """The agents, so many at a time that those of all episodes together are AGENTS_AT_ONCE at most."""
+    width = max(1, AGENTS_AT_ONCE // batch_size)
+    return [slice(start, min(start + width, n_agents)) for start in range(0, n_agents, width)]

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
+from .integers import paired, tally
+
 
 def count_values(values: Tensor, n_values: int) -> Tensor:
     """Count how many agents hold each value, episode by episode.
 
     Args:
-        values: integers in 0 .. n_values - 1, [B, N].
+        values: integers in 0 .. n_values - 1, [B, N], any integer type; small ones are counted as they are.
         n_values: K, the number of distinct values.
 
     Returns:
@@ -16,9 +18,9 @@ def count_values(values: Tensor, n_values: int) -> Tensor:
     """
     assert values.dim() == 2, values.shape
     batch_size = values.shape[0]
-    offsets = torch.arange(batch_size, device=values.device).unsqueeze(1) * n_values  # [B, 1]
-    flat = (values + offsets).reshape(-1)  # [B * N]
-    return torch.bincount(flat, minlength=batch_size * n_values).reshape(batch_size, n_values)
+    episodes = torch.arange(batch_size, device=values.device).unsqueeze(1)  # [B, 1]
+    labels = paired(episodes, values, batch_size, n_values).reshape(-1)  # [B * N]
+    return tally(labels, batch_size * n_values).reshape(batch_size, n_values)
 
 
 def others_distribution(counts: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..functional.distributions import count_values
+from ..functional.integers import smallest_integer
 from ..games import PopulationGame
 
 MOST_TYPES = 16  # personal parameters; beyond, agents are judged one by one
@@ -143,10 +144,3 @@ class PlayedCells:
         if name not in self._whole:
             self._whole[name] = torch.stack([torch.cat(batches) for batches in by_step], 1)
         return self._whole[name]
-
-
-def smallest_integer(n_values: int) -> torch.dtype:
-    """The smallest integer type that holds 0 .. n_values - 1."""
-    if n_values <= 2**8:
-        return torch.uint8
-    return torch.int16 if n_values <= 2**15 else torch.int32

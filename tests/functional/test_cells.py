@@ -142,3 +142,55 @@ def test_mostly_empty_cells_are_counted_as_full_ones_are(monkeypatch):
         assert torch.equal(a, b)
     assert sparse.next_state.sum() == 3 * 4 * 20
     assert torch.equal(sparse.visits, sparse.next_state.sum(-1))
+
+
+def reference(states, actions, rewards, n_states, n_actions):
+    """The plain formulation in int64: one ``bincount`` a table and step."""
+    n_cells, episodes = n_states * n_actions, torch.arange(len(states)).unsqueeze(1)
+    found = []
+    for t in range(rewards.shape[1]):
+        label = (episodes * n_cells + states[:, t].long() * n_actions + actions[:, t].long()).flatten()
+        size = len(states) * n_cells
+        following = label * n_states + states[:, t + 1].long().flatten()
+        found.append(
+            (
+                torch.bincount(label, minlength=size),
+                torch.bincount(label, rewards[:, t].flatten().double(), minlength=size),
+                torch.bincount(following, minlength=size * n_states),
+            )
+        )
+    shapes = ((n_states, n_actions),) * 2 + ((n_states, n_actions, n_states),)
+    return [
+        torch.stack([part.float().reshape(len(states), *shape) for part in parts], 1)
+        for parts, shape in zip(zip(*found, strict=True), shapes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.float32])
+@pytest.mark.parametrize("at_once", [8, 2**16])
+@pytest.mark.parametrize("n_agents", [3, 400])  # fewer and more than cells to go to
+def test_any_type_and_parts_of_the_agents_give_the_same_sums(monkeypatch, dtype, at_once, n_agents):
+    states, actions, rewards = trajectories(5, 3, 4, n_agents, 4, 3)
+    rewards = rewards.float()
+    expected = reference(states, actions, rewards, 4, 3)
+    monkeypatch.setattr("mf_pmd.functional.cells.AGENTS_AT_ONCE", at_once)
+    found = cell_statistics(states.to(dtype), actions.to(dtype), rewards, n_states=4, n_actions=3)
+    for name, one, two in zip(CellStatistics._fields, found, expected, strict=False):
+        assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize("first_agent_only", [False, True])
+@pytest.mark.parametrize("n_agents", [3, 2000])
+def test_counting_never_waits_for_the_device(first_agent_only, n_agents):
+    # a meta tensor has no values: whatever waits for one raises
+    states = torch.empty(2, 4, n_agents, dtype=torch.uint8, device="meta")
+    actions, rewards = states[:, :3], torch.empty(2, 3, n_agents, device="meta")
+    sizes = {"n_states": 10, "n_actions": 3, "count_next_cells": True}
+    found = cell_statistics(states, actions, rewards, first_agent_only=first_agent_only, **sizes)
+    assert [tuple(field.shape) for field in found] == [
+        (2, 3, 10, 3),
+        (2, 3, 10, 3),
+        (2, 3, 10, 3, 10),
+        (2, 3, 10, 3, 10, 3),
+        (2, 3, 10),
+    ]

@@ -11,7 +11,7 @@ from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import uniform_policy
 from mf_pmd.runners import played_cells
 from mf_pmd.runners.deviations import DeviationScore
-from mf_pmd.runners.played_cells import PlayedCells, View, smallest_integer
+from mf_pmd.runners.played_cells import PlayedCells, View
 
 
 def uniform(game):
@@ -81,13 +81,6 @@ def test_what_is_kept_of_many_agents_does_not_grow_with_them(make_game):
     played = PlayedCells(make_game("a_sis", n_agents=10_000), individual=False, n_episodes=40)
     assert not played.keeps_cells
     assert PlayedCells(make_game("a_sis", n_agents=10_000), individual=True, n_episodes=40).keeps_cells
-    assert [smallest_integer(n) for n in (2, 256, 257, 2**15, 2**15 + 1)] == [
-        torch.uint8,
-        torch.uint8,
-        torch.int16,
-        torch.int16,
-        torch.int32,
-    ]
 
 
 def test_few_episodes_give_no_score(make_game, score_of):
