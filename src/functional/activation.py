@@ -11,3 +11,8 @@ def tanh_(values: Tensor) -> Tensor:
     """
     # the product is no longer in place: a sigmoid's gradient needs its output
     return values.mul_(2.0).sigmoid_().mul(2.0).sub_(1.0)
+
+
+def tanh_of_half_(doubled: Tensor) -> Tensor:
+    """tanh(z / 2) in place and without gradient, of 2 x where tanh x is meant: see ``tanh_``."""
+    return doubled.sigmoid_().mul_(2.0).sub_(1.0)

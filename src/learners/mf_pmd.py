@@ -1,6 +1,5 @@
 """Symmetrised policy mirror descent with networks (Yardim & He 2025, Alg. 2, Sec. 5)."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -10,13 +9,15 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.cells import CellStatistics
 from ..functional.distributions import entropy, kl_divergence
+from ..functional.fit_losses import DivergenceFromGoal, WeightedSquares
 from ..functional.mirror_descent import mirror_descent_step
 from ..functional.td_targets import TDSweep, sweep_backwards
+from ..modules.agents import MeanFieldNetworkAgent
 from ..modules.agents.choose import AUTO, OF_OBSERVATIONS, chosen_agent
 from ..modules.critics import REGISTRY as CRITICS
 from ..modules.critics import MeanFieldCritic
+from .cell_fit import Minibatch, fit_cells
 from .epoch_learner import EpochLearner
-from .fitting import descend
 from .mean_field_learner import MeanFieldLearner
 from .mf_pmd_observations import MFPMDObservationsLearner
 
@@ -81,7 +82,7 @@ class MFPMDLearner(MeanFieldLearner):
         self.make_optimisers()
 
     def make_optimisers(self) -> None:
-        """Adam for both networks; fused, for these are many small steps."""
+        """Adam for both networks: ``fit_cells`` takes its steps, checkpoints hold its state."""
         agent = self.mac.agent
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=self.args.lr, fused=True)
         self.agent_optimiser = torch.optim.Adam(agent.parameters(), lr=self.args.lr, fused=True)
@@ -150,13 +151,14 @@ class MFPMDLearner(MeanFieldLearner):
         weight = weight / weight.sum((1, 2, 3), keepdim=True) / size
         scaled = targets.q_values / self.critic.horizon
         rounds = [(torch.arange(size) + k * size) % n_episodes for k in range(n_episodes)]
-        batches = [(features[chosen], scaled[chosen], weight[chosen]) for chosen in rounds]
-
-        def loss(step: int) -> Tensor:
-            features, scaled, weight = batches[step % n_episodes]
-            return (weight * (self.critic.layers(features) - scaled).square()).sum()
-
-        return self.descend(loss, self.critic_optimiser, self.args.critic_steps)
+        minibatches = [
+            Minibatch(
+                features[chosen].flatten(0, 1),
+                WeightedSquares(scaled[chosen].flatten(0, 1), weight[chosen].flatten(0, 1)),
+            )
+            for chosen in rounds
+        ]
+        return self.fit(self.critic.layers, self.critic_optimiser, minibatches, self.args.critic_steps)
 
     def policy_rows(self, statistics: CellStatistics, q_values: Tensor) -> Rows:
         """Q as the policy can use it: per population, or averaged over those a row was visited in."""
@@ -171,14 +173,20 @@ class MFPMDLearner(MeanFieldLearner):
         """Minimise KL(pi | goal) over the visited rows; returns the last loss, in nats."""
         visited = (weight > 0).to(goal.dtype)
         weight = visited / visited.sum()
-        features = self.mac.features(statistics.population)
+        agent: MeanFieldNetworkAgent = self.mac.agent
+        steps = torch.arange(goal.shape[1], device=goal.device)
+        shared = agent.shared_features(statistics.population, steps, horizon=self.mac.horizon)
+        loss = DivergenceFromGoal(goal.flatten(0, 1), weight.flatten(0, 1))
+        whole = Minibatch(shared.flatten(0, -2), loss)
+        return self.fit(agent.layers, self.agent_optimiser, [whole], self.args.policy_steps)
 
-        def loss(step: int) -> Tensor:
-            logits, _ = self.mac.agent(features)
-            return (weight * kl_divergence(torch.log_softmax(logits, -1), goal)).sum()
-
-        return self.descend(loss, self.agent_optimiser, self.args.policy_steps)
-
-    def descend(self, loss: Callable[[int], Tensor], optimiser: torch.optim.Optimizer, steps: int) -> float:
+    def fit(
+        self,
+        network: torch.nn.Sequential,
+        optimiser: torch.optim.Adam,
+        minibatches: list[Minibatch],
+        steps: int,
+    ) -> float:
         """Gradient steps at a constant rate; returns the loss before the last of them."""
-        return descend(loss, optimiser, steps=steps, grad_norm_clip=self.args.grad_norm_clip)
+        settings = {"n_states": self.n_states, "grad_norm_clip": self.args.grad_norm_clip}
+        return fit_cells(network, optimiser, minibatches, steps=steps, **settings)

@@ -2,7 +2,7 @@
 
 import torch
 
-from mf_pmd.functional.activation import tanh_
+from mf_pmd.functional.activation import tanh_, tanh_of_half_
 
 
 def test_it_is_the_tanh():
@@ -16,3 +16,10 @@ def test_its_gradient_is_the_tanh_s():
     found, expected = (torch.autograd.grad(f(values * 1).sum(), values)[0] for f in (tanh_, torch.tanh))
     assert torch.allclose(found, expected, rtol=0, atol=1e-14)
     assert torch.autograd.gradgradcheck(lambda x: tanh_(x * 1), values[:5].detach().requires_grad_())
+
+
+def test_of_what_was_doubled_before():
+    values = torch.linspace(-100, 100, 4001)
+    doubled = 2 * values
+    assert tanh_of_half_(doubled) is doubled
+    assert torch.equal(doubled, tanh_(values.clone()))

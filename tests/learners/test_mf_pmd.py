@@ -6,6 +6,9 @@ import torch
 from mf_pmd.errors import UserError
 from mf_pmd.functional.distributions import kl_divergence
 from mf_pmd.functional.td_targets import sweep_backwards
+from mf_pmd.learners import mf_pmd
+from mf_pmd.learners.fitting import descend
+from mf_pmd.modules.cell_gradients import CellGradients
 
 WORDS = ["env_args.n_agents=300", "env_args.horizon=4", "hidden_dim=16"]
 
@@ -36,15 +39,47 @@ def test_regression_lowers_the_loss_of_the_critic(make_learner):
     assert error.mean() < 0.1
 
 
-def test_every_episode_is_learnt_from_in_turn(make_learner):
+def test_every_episode_is_learnt_from_in_turn(make_learner, monkeypatch):
     learner, statistics = make_learner("critic_steps=5", "minibatch_episodes=2")
     features = learner.critic.features(statistics.population)
     targets = learner.td_targets(statistics, learner.mac.log_policy(statistics.population).detach(), features)
     seen = []
-    forward = learner.critic.layers.forward
-    learner.critic.layers.forward = lambda chosen: seen.append(chosen) or forward(chosen)
+    forward = CellGradients.forward
+    monkeypatch.setattr(
+        CellGradients, "forward", lambda self, chosen: seen.append(chosen) or forward(self, chosen)
+    )
     learner.fit_critic(statistics, targets, features)
-    assert torch.equal(torch.cat(seen), features)
+    assert torch.equal(torch.cat(seen), features.flatten(0, 1))
+
+
+@pytest.mark.parametrize("words", [[], ["population_dependent=True", "minibatch_episodes=3"]])
+def test_an_update_is_that_of_autograd(make_learner, monkeypatch, words):
+    """Every fit by autograd on the networks of all features, as the plain formulation has it."""
+    updates = []
+    for plain in (False, True):
+        learner, statistics = make_learner("c_mix=0.0", "critic_steps=30", "policy_steps=20", *words)
+        with monkeypatch.context() as patch:
+            if plain:
+                patch.setattr(mf_pmd, "fit_cells", fit_by_autograd)
+            metrics = [learner.update(statistics) for _ in range(2)]
+        updates.append((metrics, learner.mac.log_policy(statistics.population).detach()))
+    (found, policy), (expected, reference) = updates
+    assert (policy - reference).abs().max() < 1e-4
+    assert (policy - policy[..., :1]).abs().max() > 0.1  # no longer uniform
+    for one, other in zip(found, expected, strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
+
+
+def fit_by_autograd(network, optimiser, minibatches, *, n_states, steps, grad_norm_clip):
+    plain = torch.nn.Sequential(*network)
+
+    def loss(step):
+        shared, loss = minibatches[step % len(minibatches)]
+        state = torch.eye(n_states).expand(len(shared), n_states, n_states)
+        return loss.value(plain(torch.cat([state, shared.unsqueeze(1).expand(-1, n_states, -1)], -1)))
+
+    with torch.enable_grad():
+        return descend(loss, optimiser, steps=steps, grad_norm_clip=grad_norm_clip)
 
 
 def test_unvisited_cells_take_the_value_of_the_critic(make_learner):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from ..features import cell_features, mlp
+from ..features import cell_features, mlp, step_features
 from .base import MeanFieldAgent
 
 
@@ -40,6 +40,11 @@ class MeanFieldNetworkAgent(MeanFieldAgent):
         """What ``forward`` takes, for every local state at the given steps: [..., K, S, F]."""
         seen = population if self.population_dependent else None
         return cell_features(seen, steps, n_states=n_states, horizon=horizon)
+
+    def shared_features(self, population: Tensor | None, steps: Tensor, *, horizon: int) -> Tensor:
+        """``features`` but the one-hot state, which all local states of a step share: [..., K, F - S]."""
+        seen = population if self.population_dependent else None
+        return step_features(seen, steps, horizon=horizon)
 
     def mean_policy(
         self, parameters: Tensor, population: Tensor, h: int, *, n_states: int, horizon: int
