@@ -71,7 +71,7 @@ def _speeds(
     rows = []
     for game in options.games:
         cases = {f"{name} {threads}": (name, threads) for name in names for threads in options.threads}
-        if _no_cuda(options):
+        if no_cuda(options):
             rows += [
                 row(what=name, game=game, threads=threads, unit=RATE, missing=NO_CUDA)
                 for name, threads in cases.values()
@@ -93,7 +93,7 @@ def counting(options: Options) -> list[Row]:
     row = partial(Row, "counting", what="cell_statistics", agents=options.agents, unit=RATE)
     rows = []
     for game in options.games:
-        if _no_cuda(options):
+        if no_cuda(options):
             rows += [row(game=game, threads=threads, missing=NO_CUDA) for threads in options.threads]
             continue
         trainings = {
@@ -117,7 +117,7 @@ def learner(options: Options) -> list[Row]:
     smallest, largest = min(options.sizes), max(options.sizes)
     rows = []
     for name in LEARNERS:
-        if _no_cuda(options):
+        if no_cuda(options):
             rows.append(row(what=f"{name}: update", agents=largest, unit=SECONDS, missing=NO_CUDA))
             continue
         contestants = {
@@ -149,7 +149,7 @@ def simulator(options: Options) -> list[Row]:
     rows = []
     for game in TAXIS:
         row = partial(Row, "simulator", what="step", game=game, agents=options.agents, unit=RATE)
-        if _no_cuda(options):
+        if no_cuda(options):
             rows += [row(threads=threads, missing=NO_CUDA) for threads in options.threads]
             continue
         contestants = {
@@ -176,7 +176,7 @@ def taxis(options: Options) -> list[Row]:
 def ladder(options: Options) -> list[Row]:
     """Seconds an epoch of PPO that knows who it is, and ratios to one network an agent, round by round."""
     row = partial(Row, "ladder", game=TAXIS[0], agents=options.agents, threads=1)
-    if _no_cuda(options):
+    if no_cuda(options):
         return [row(what=rung.name, unit=SECONDS, missing=NO_CUDA) for rung in TIMED]
     measured = epochs_in_turn(
         TIMED, TAXIS[0], agents=options.agents, device=options.device, rounds=options.repeats
@@ -204,8 +204,8 @@ def _ippo(options: Options, agents: int) -> list[Row]:
     ours = "mf-pmd's ippo"
     theirs = {f"EPyMARL's ippo, {name} runner": name for name in ("population", "parallel")}
     home = os.environ.get("EPYMARL_HOME")
-    reason = NO_CUDA if _no_cuda(options) else "measured on the CPU alone" if options.device == "cuda" else ""
-    missing = {ours: NO_CUDA if _no_cuda(options) else ""}
+    reason = NO_CUDA if no_cuda(options) else "measured on the CPU alone" if options.device == "cuda" else ""
+    missing = {ours: NO_CUDA if no_cuda(options) else ""}
     missing |= dict.fromkeys(theirs, reason or ("" if home else NO_HOME))
     with ExitStack() as stack:
         contestants: dict[str, Callable[[], Parts]] = {}
@@ -245,7 +245,8 @@ def _training(
     return Training(name, game, agents=agents, threads=threads, device=options.device, words=words)
 
 
-def _no_cuda(options: Options) -> bool:
+def no_cuda(options: Options) -> bool:
+    """Whether a GPU is asked for that is not there."""
     return options.device == "cuda" and not torch.cuda.is_available()
 
 

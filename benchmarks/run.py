@@ -2,7 +2,7 @@
 
 Everything, most of its time the ladder's networks of one's own: python benchmarks/run.py
 One benchmark: python benchmarks/run.py --only learner
-EPyMARL's own ippo too: EPYMARL_HOME=/path/to/epymarl python benchmarks/run.py --only ippo
+EPyMARL's own algorithms too: EPYMARL_HOME=/path/to/epymarl python benchmarks/run.py --only ippo epymarl
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ import statistics
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
-from rows import BENCHMARKS
+from against_epymarl import AGAINST
+from rows import BENCHMARKS as PIECES
+from scale import SCALE
 from tables import markdown
 from timing import Row
 
 import mf_pmd
 
+BENCHMARKS = PIECES | SCALE | AGAINST
 GAMES = ("a_sis", "a_rps", "a_beach")
+UPSTREAM = ("ippo", "mappo", "iql")
 FEWEST_REPEATS = 5
 
 
@@ -63,6 +68,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--agents", type=int, default=1000, help="N of all but learner and ippo; targets are for 1000")
     add("--sizes", type=int, nargs="+", default=[100, 1000, 100_000], help="N of learner")
     add("--ippo-agents", type=int, nargs="+", default=[100, 1000], help="N of ippo")
+    add_scale(parser)
     add("--epochs", type=int, default=5, help="epochs, rollouts or counts in a repetition")
     add("--repeats", type=int, default=FEWEST_REPEATS, help=f"at least {FEWEST_REPEATS}")
     add("--json", type=Path, help="default: a new file in results/bench")
@@ -73,6 +79,24 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         options.json = Path("results/bench") / f"{now}.json"
     return options
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """The words of the benchmarks of scale."""
+    add = partial(parser.add_argument, nargs="+", type=int)
+    powers = [10**k for k in range(1, 7)]
+    add("--scale-agents", default=powers, help="N of rollout_by_n and memory")
+    add("--scale-threads", default=[1, 2], help="of torch, in rollout_by_n")
+    add("--counted-agents", default=[10**k for k in (3, 6, 9, 12)], help="N of counts and memory")
+    add("--learner-agents", default=[10**3, 10**6], help="N of learner_by_n")
+    add("--upstream-agents", default=[10, 100, 1000], help="N of epymarl")
+    add(
+        "--upstream-algorithms",
+        type=str,
+        choices=UPSTREAM,
+        default=["ippo"],
+        help=f"of epymarl, among {', '.join(UPSTREAM)}",
+    )
 
 
 def machine() -> dict[str, object]:
@@ -136,7 +160,7 @@ def quantity(value: float, unit: str) -> str:
         return f"{value:.2f}"
     if unit == "s":
         return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
-    for size, prefix in ((1e6, " M"), (1e3, " k")):
+    for size, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{prefix} {unit}"
     return f"{value:.3g} {unit}"

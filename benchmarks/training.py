@@ -118,9 +118,9 @@ class Training:
             self.runner.run(test_mode=False)
         return {"total": self.now() - start}
 
-    def counting(self) -> Callable[[int], Parts]:
+    def counting(self, batch: Any = None) -> Callable[[int], Parts]:
         """A function that counts one and the same batch of episodes into cells so many times: ``total``."""
-        batch = self.runner.run(test_mode=False)
+        batch = self.runner.run(test_mode=False) if batch is None else batch
 
         def count(times: int) -> Parts:
             torch.set_num_threads(self.threads)
@@ -130,6 +130,20 @@ class Training:
             return {"total": self.now() - start}
 
         return count
+
+    def updating(self, statistics: Any) -> Callable[[int], Parts]:
+        """A function that learns so many times from one and the same cell statistics: ``total``."""
+
+        def update(times: int) -> Parts:
+            torch.set_num_threads(self.threads)
+            start = self.now()
+            for _ in range(times):
+                self.learner.update(statistics)
+                self.learner.mac.record_iterate()
+                self.learner.epoch += 1
+            return {"total": self.now() - start}
+
+        return update
 
     def epoch_apart(self) -> Parts:
         """One epoch of a mean-field learner, step by step: ``rollout``, ``counting``, ``update``."""

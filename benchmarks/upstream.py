@@ -1,7 +1,8 @@
-"""EPyMARL's own ippo in a process of its own, one epoch at a time.
+"""EPyMARL's own algorithms in a process of their own, one epoch at a time.
 
 Run as a script it is that process: it assembles the pieces as EPyMARL's ``run.py`` does, then answers every
-line on its standard input by a line of json, the seconds of one epoch. Imported, it is the other end.
+line on its standard input by a line of json, the seconds of one epoch and the peak of its memory. Imported,
+it is the other end.
 """
 
 from __future__ import annotations
@@ -10,34 +11,81 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from peaks import peak_bytes
 from timing import Parts
+
+CRITICS = ("ac.py", "centralV.py")
+INDEX_LINES = ("inputs.append(th.eye(self.n_agents", "input_shape += self.n_agents")
+"""How the two lines begin by which a critic of EPyMARL adds the one-hot index of the agent to its inputs."""
 
 
 @contextlib.contextmanager
 def upstream_epochs(
-    home: Path, *, runner: str, agents: int, episodes: int, threads: int
+    home: Path,
+    *,
+    runner: str,
+    agents: int,
+    episodes: int,
+    threads: int,
+    algorithm: str = "ippo",
+    index: bool = True,
 ) -> Iterator[Callable[[], Parts]]:
-    """A function that lets EPyMARL play and learn once and returns ``{"total": seconds}``.
+    """A function that lets EPyMARL play and learn once: ``{"total": seconds, "peak": bytes so far}``.
 
     Args:
         home: the checkout, which is only read.
         runner: ``population`` or ``parallel``.
         agents: N.
-        episodes: of an epoch.
+        episodes: of an epoch, played and learnt from.
         threads: of torch; EPyMARL itself takes 1.
+        algorithm: a name of its ``config/algs``.
+        index: whether its critics see the agent's one-hot index, as they do whatever ``obs_agent_id`` says;
+            if not, a temporary copy of the checkout runs without the lines that add it.
 
     Raises:
-        RuntimeError: the process ended early.
+        RuntimeError: the process ended early, or the checkout has no such lines.
     """
-    options = {"runner": runner, "agents": agents, "episodes": episodes, "threads": threads}
+    with contextlib.ExitStack() as stack:
+        if not index:
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            home = without_index(home, copy)
+        options = {
+            "runner": runner,
+            "agents": agents,
+            "episodes": episodes,
+            "threads": threads,
+            "algorithm": algorithm,
+        }
+        yield stack.enter_context(_epochs(home, options))
+
+
+def without_index(home: Path, copy: Path) -> Path:
+    """Copy a checkout's ``src`` into the folder ``copy``, its critics blind to the agent's index."""
+    skipped = shutil.ignore_patterns("__pycache__", "results")
+    shutil.copytree(home / "src", copy / "src", ignore=skipped)
+    for name in CRITICS:
+        file = copy / "src" / "modules" / "critics" / name
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not line.strip().startswith(INDEX_LINES)]
+        if len(lines) - len(kept) != len(INDEX_LINES):
+            raise RuntimeError(f"{file} adds the agent's index otherwise than by {INDEX_LINES}")
+        file.write_text("".join(kept), encoding="utf-8")
+    return copy
+
+
+@contextlib.contextmanager
+def _epochs(home: Path, options: dict[str, Any]) -> Iterator[Callable[[], Parts]]:
+    """The process and how it is asked, see :func:`upstream_epochs`."""
     words = [f"--{name}={value}" for name, value in options.items()]
     process = subprocess.Popen(
         [sys.executable, __file__, str(home), *words],
@@ -74,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
     parser.add_argument("--runner", required=True)
+    parser.add_argument("--algorithm", required=True)
     for name in ("agents", "episodes", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
     options = parser.parse_args()
@@ -83,7 +132,8 @@ def main() -> None:
     for _ in sys.stdin:
         start = time.perf_counter()
         epoch()
-        print(json.dumps({"total": time.perf_counter() - start}), file=answers, flush=True)
+        parts = {"total": time.perf_counter() - start, "peak": peak_bytes()}
+        print(json.dumps(parts), file=answers, flush=True)
 
 
 def assemble(options: argparse.Namespace) -> Callable[[], None]:
@@ -139,7 +189,7 @@ def assemble(options: argparse.Namespace) -> Callable[[], None]:
 
 
 def settings(source: Path, options: argparse.Namespace) -> SimpleNamespace:
-    """EPyMARL's defaults, our a_sis, EPyMARL's ippo, and what is measured, merged in this order."""
+    """EPyMARL's defaults, our a_sis, EPyMARL's algorithm, and what is measured, merged in this order."""
     import yaml
 
     from mf_pmd import checkout
@@ -148,7 +198,7 @@ def settings(source: Path, options: argparse.Namespace) -> SimpleNamespace:
     for file in (
         source / "config" / "default.yaml",
         checkout.CONFIG / "envs" / "a_sis.yaml",
-        source / "config" / "algs" / "ippo.yaml",
+        source / "config" / "algs" / f"{options.algorithm}.yaml",
     ):
         merged |= yaml.safe_load(file.read_text(encoding="utf-8"))
     sizes = dict.fromkeys(("batch_size_run", "batch_size", "buffer_size"), options.episodes)

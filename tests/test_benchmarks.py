@@ -1,5 +1,6 @@
 """The form of the benchmarks, never their times, and the arithmetic of both scripts."""
 
+import contextlib
 import importlib
 import json
 import sys
@@ -72,7 +73,7 @@ def test_the_networks_of_taxis_and_the_ladder_are_timed(module, capsys, tmp_path
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_cuda_the_rows_say_so(module, capsys, tmp_path):
     cells, _ = run(module, capsys, tmp_path, "--device", "cuda", "--ippo-agents", "20")
-    benchmarks = module("rows").BENCHMARKS
+    benchmarks = module("run").BENCHMARKS
     assert {row[0] for row in cells[2:]} == set(benchmarks)
     assert {row[5] for row in cells[2:]} == {"not measured (no CUDA here)"}
 
@@ -94,6 +95,150 @@ def test_targets_and_ratios(module):
     )
     assert calls == ["a", "b"] * 3
     assert timing.column(found["b"], "total") == [4, 6]
+
+
+def test_the_rows_of_scale(module, capsys, tmp_path, monkeypatch):
+    for name in ("MOST_ROLLOUTS", "COUNTED_ROLLOUTS"):
+        monkeypatch.setattr(module("scale"), name, 1)
+    monkeypatch.setattr(module("scale"), "COUNTED_HORIZON", 3)
+    monkeypatch.setattr(module("traffic"), "COPIED_BYTES", 2**20)
+    words = ["--scale-agents", "4", "20", "--scale-threads", "1", "--counted-agents", "10", "1000000000"]
+    words += ["--learner-agents", "10", "30", "--only", "rollout_by_n", "counts"]
+    cells, written = run(module, capsys, tmp_path, *words)
+    assert [row[:4] for row in cells[2:]] == [
+        ["rollout_by_n", "runner", "a_beach", "4"],
+        ["rollout_by_n", "runner", "a_beach", "20"],
+        ["rollout_by_n", "batch, of an agent-step", "a_beach", "20"],
+        ["rollout_by_n", "moved by operations, of an agent-step", "a_beach", "20"],
+        ["rollout_by_n", "speed of moving them over a copy's", "a_beach", "20"],
+        ["counts", "batch", "a_beach", "10"],
+        ["counts", "batch", "a_beach", "1000000000"],
+        ["counts", "batch, over N = 10", "a_beach", "1000000000"],
+    ]
+    assert cells[-1][8] == "at most 1.10"
+    rows = written["rows"]
+    assert rows[-1]["values"] == [
+        big / small for big, small in zip(rows[-2]["values"], rows[-3]["values"], strict=True)
+    ]
+    assert rows[2]["median"] < rows[3]["median"]  # what is kept was moved, and more
+
+
+def test_learning_by_n_is_timed_beside_its_counting(module, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(module("scale"), "UPDATES", 1)
+    monkeypatch.setattr(module("scale"), "LEARNERS", ("mf_pmd_tabular",))
+    words = ["--learner-agents", "10", "30", "--only", "learner_by_n"]
+    cells, _ = run(module, capsys, tmp_path, *words)
+    beside = ["counting", "counting over a copy of what it reads", "bytes its operations move over a copy's"]
+    update = "mf_pmd_tabular: update"
+    assert [row[1] for row in cells[2:]] == [update, update, f"{update}, over N = 10", *beside, *beside]
+    assert [row[3] for row in cells[2:]] == ["10", "30", "30", "10", "10", "10", "30", "30", "30"]
+
+
+def test_bytes_are_those_of_the_operands(module):
+    traffic = module("traffic")
+    x, few = torch.ones(1000), torch.ones(10)
+    assert traffic.moved_bytes(lambda: x + x) == 3 * 4000
+    assert traffic.moved_bytes(lambda: x.view(10, 100)[:, 3:].unsqueeze(0)) == 0
+    assert traffic.moved_bytes(lambda: torch.empty(1000)) == 0
+    assert traffic.moved_bytes(lambda: torch.zeros(1000)) == 4000
+    assert traffic.moved_bytes(lambda: x.copy_(torch.ones(()).expand(1000))) == 4 + 4000 + 4
+    assert traffic.moved_bytes(lambda: x.long()) == 4000 + 8000
+    assert traffic.moved_bytes(lambda: x.add_(few[0])) == 4000 + 4 + 4000
+    assert traffic.moved_bytes(lambda: few.expand(1000, 10).sum()) == 40 + 4
+    assert traffic.held_bytes(torch.ones(3, dtype=torch.int16).expand(0, 3)) == 0
+    assert traffic.copy_bandwidth("cpu") > 0
+
+
+def test_the_peak_of_a_process_only_grows_and_knows_what_it_held(module):
+    peaks = module("peaks")
+    before = peaks.peak_bytes()
+    held = torch.ones(before // 4 + 2**23)
+    assert peaks.peak_bytes() >= max(before, held.numel() * 4)
+    del held
+    assert peaks.peak_bytes() > before
+
+
+def test_a_run_that_fails_says_why_in_its_row(module, capsys, tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match=r"status 2: error: .*nothing_such"):
+        module("peaks").peak_of_training(["--config=nothing_such", "--env-config=a_sis", "with"])
+
+    def found(words):
+        if "env_args.n_agents=1000000" in words:
+            raise RuntimeError("status 1: no memory")
+        return {"peak": 4.5e9, "device": 7.0, "total": 1.0}
+
+    monkeypatch.setattr(module("scale"), "peak_of_training", found)
+    words = ["--scale-agents", "10", "1000000", "--counted-agents", "50", "--only", "memory"]
+    cells, _ = run(module, capsys, tmp_path, *words)
+    assert [row[3] for row in cells[2:]] == ["10", "1000000", "10", "1000000", "50"]
+    assert [row[5] for row in cells[2:4]] == ["4.5 G bytes", "not measured (status 1: no memory)"]
+    assert cells[6][1] == "mf_pmd_tabular, runner=counts"
+
+
+@pytest.mark.slow
+def test_the_memory_of_real_runs(module, capsys, tmp_path):
+    words = ["--scale-agents", "10", "--counted-agents", "1000000000000", "--only", "memory"]
+    _, written = run(module, capsys, tmp_path, *words)
+    assert len(written["rows"]) == 3
+    assert all(1e8 < row["median"] < 2e9 for row in written["rows"])
+
+
+CRITIC = """class Critic:
+    def build(self):
+        inputs = [batch["obs"]]
+        inputs.append(th.eye(self.n_agents, device=batch.device))
+        return inputs
+
+    def shape(self):
+        input_shape += self.n_agents
+        return input_shape
+"""
+
+
+def test_the_index_is_taken_from_a_copy_of_the_critics(module, tmp_path):
+    upstream = module("upstream")
+    critics = Path("src", "modules", "critics")
+    (tmp_path / "home" / critics).mkdir(parents=True)
+    for name in upstream.CRITICS:
+        (tmp_path / "home" / critics / name).write_text(CRITIC)
+    assert upstream.without_index(tmp_path / "home", tmp_path / "copy") == tmp_path / "copy"
+    for name in upstream.CRITICS:
+        blind = (tmp_path / "copy" / critics / name).read_text()
+        assert "n_agents" not in blind
+        assert len(blind.splitlines()) == len(CRITIC.splitlines()) - 2
+        assert (tmp_path / "home" / critics / name).read_text() == CRITIC
+    (tmp_path / "home" / critics / "ac.py").write_text(CRITIC.replace("eye", "diag"))
+    with pytest.raises(RuntimeError, match=r"ac\.py adds the agent's index otherwise"):
+        upstream.without_index(tmp_path / "home", tmp_path / "other")
+
+
+def test_ours_and_theirs_in_one_run(module, capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("EPYMARL_HOME", raising=False)
+    script = module("against_epymarl")
+    monkeypatch.setattr(script, "LEARNERS", ("mf_pmd_tabular",))
+    words = ["--upstream-agents", "6", "--upstream-algorithms", "ippo", "iql", "--only", "epymarl"]
+    cells, _ = run(module, capsys, tmp_path, *words)
+    theirs = ["EPyMARL's ippo", "EPyMARL's ippo, critic without index", "EPyMARL's iql"]
+    assert [row[1] for row in cells[2:]] == ["mf_pmd_tabular", *theirs]
+    assert [row[5] for row in cells[3:]] == ["not measured (EPYMARL_HOME unset)"] * 3
+
+    monkeypatch.setenv("EPYMARL_HOME", str(tmp_path))
+    seconds = {True: 8.0, False: 4.0}
+
+    @contextlib.contextmanager
+    def stand_in(it, agents):
+        if it.algorithm == "iql":
+            raise RuntimeError("it ended early")
+        yield lambda: {"total": seconds[it.index], "peak": 10.0 * agents}
+
+    monkeypatch.setattr(script, "_upstream", stand_in)
+    cells, written = run(module, capsys, tmp_path, *words)
+    rows = {row["what"]: row for row in written["rows"]}
+    assert rows["EPyMARL's ippo"]["values"] == [4 * 20 * 6 / 8.0] * 5
+    over = [rows[f"mf_pmd_tabular over {name}"]["values"] for name in theirs[:2]]
+    assert over[0] == pytest.approx([2 * value for value in over[1]])
+    assert rows["EPyMARL's iql"]["missing"] == "it ended early"
+    assert rows["EPyMARL's ippo: peak memory, its runner's processes apart"]["values"] == [60.0]
 
 
 def test_mann_whitney_is_exact(module):
