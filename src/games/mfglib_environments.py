@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .mfglib_kernels import Kernel, linear_quadratic_law, random_linear_law, random_linear_reward, vectorised
+from .mfglib_kernels import (
+    Kernel,
+    beach_bar_reward,
+    building_evacuation_reward,
+    constant_reward,
+    linear_quadratic_law,
+    random_linear_law,
+    random_linear_reward,
+    susceptible_infected_law,
+    vectorised,
+)
 
 ROUNDING = 1e-6  # of the largest reward: the kernels compute in float32
 
@@ -34,7 +44,7 @@ class Known(NamedTuple):
         fixed_transition, time_dependent, local_reward: as those of a game.
         strip: whether states of one axis lie side by side, as on a map of one row.
         highest: reward above which none lies, although it is not at a corner of the simplex.
-        law, reward: for a batch, where ``torch.vmap`` cannot follow the kernel, or not exactly.
+        law, reward: for a batch, where ``torch.vmap`` cannot follow the kernel, not exactly or not as fast.
         positive, not_negative: knobs for which alone the derivations here hold.
     """
 
@@ -154,8 +164,8 @@ CROWD = Known(
     _still(_crowd_slope, monotone=True), fixed_transition=True, local_reward=True, positive=("log_eps",)
 )
 ENVIRONMENTS: dict[str, Known] = {
-    "beach_bar": CROWD._replace(strip=True),
-    "building_evacuation": CROWD._replace(not_negative=("eta",)),
+    "beach_bar": CROWD._replace(strip=True, reward=beach_bar_reward),
+    "building_evacuation": CROWD._replace(not_negative=("eta",), reward=building_evacuation_reward),
     "conservative_treasure_hunting": Known(_treasure_slopes, time_dependent=True, not_negative=("c",)),
     "crowd_motion": CROWD._replace(time_dependent=True),
     "equilibrium_price": Known(
@@ -178,5 +188,10 @@ ENVIRONMENTS: dict[str, Known] = {
         positive=("m",),
     ),
     "rock_paper_scissors": Known(_still(_affine_slope, monotone=False), fixed_transition=True),
-    "susceptible_infected": Known(lambda environment: Slopes(0.81, 0.0, False), local_reward=True),
+    "susceptible_infected": Known(
+        lambda environment: Slopes(0.81, 0.0, False),
+        local_reward=True,
+        law=susceptible_infected_law,
+        reward=constant_reward,
+    ),
 }

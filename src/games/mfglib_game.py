@@ -124,12 +124,15 @@ class MFGLibGame(TableGame):
         batch = torch.broadcast_shapes(mu.shape[:-2], steps.shape)
         shape = (*self.environment.S, *self.environment.A)
         populations = mu.cpu().float().expand(*batch, *mu.shape[-2:]).reshape(-1, *shape)
-        clock = steps.expand(batch).flatten()  # [K]
         size = n_out * self.n_states * self.n_actions
+        at_once = max(1, ENTRIES_AT_ONCE // size)
+        if not self.time_dependent and len(populations) <= at_once:
+            return kernel(0, populations).double().reshape(*batch, size)
+        clock = steps.expand(batch).flatten()  # [K]
         out = torch.empty(len(populations), size, dtype=torch.float64)
         for t in clock.unique().tolist():
             at = (clock == t).nonzero().squeeze(1)
-            for part in at.split(max(1, ENTRIES_AT_ONCE // size)):
+            for part in at.split(at_once):
                 out[part] = kernel(t, populations[part]).double().reshape(len(part), size)
         return out.reshape(*batch, size)
 

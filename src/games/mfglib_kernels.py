@@ -1,5 +1,6 @@
 """Kernels of MFGLib's environments, written for one population, at whole batches of them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,54 @@ def random_linear_law(function: Any) -> Kernel:
 def random_linear_reward(function: Any) -> Kernel:
     """MFGLib's ``random_linear`` rewards r1 L + r2, likewise."""
     return lambda t, populations: function.r1.double() @ populations.double() + function.r2.double()
+
+
+def susceptible_infected_law(environment: Any) -> Kernel:
+    """MFGLib's ``susceptible_infected`` transitions for a batch, digit for digit.
+
+    A share .9^2 nu(infected) of those who go out (action 0) is infected, nobody who stays in; three of ten
+    recover.
+    """
+
+    def batched(t: int, populations: Tensor) -> Tensor:
+        caught = (0.9**2) * populations.sum(2)[:, 1]  # [B]
+        law = populations.new_empty(len(populations), 2, 2, 2)  # [B, S', S, A]
+        law[:, 1, 0, 0], law[:, 0, 0, 0] = caught, 1.0 - caught
+        law[:, 1, 0, 1], law[:, 0, 0, 1] = 0.0, 1.0
+        law[:, 1, 1], law[:, 0, 1] = 0.7, 0.3
+        return law
+
+    return batched
+
+
+def constant_reward(environment: Any) -> Kernel:
+    """Rewards that read neither the step nor the population, for a batch."""
+    shape = (*environment.S, *environment.A)
+    table = environment.reward(0, torch.full(shape, 1 / math.prod(shape)))
+    return lambda t, populations: table.expand(len(populations), *table.shape)
+
+
+def beach_bar_reward(environment: Any) -> Kernel:
+    """MFGLib's ``beach_bar`` rewards c1(s) + c2(a) - log(nu(s) + eps) for a batch, digit for digit."""
+    function = environment.reward_fn
+    fixed = function.c1 + function.c2
+
+    def batched(t: int, populations: Tensor) -> Tensor:
+        return fixed + -torch.log(populations.sum(-1, keepdim=True) + function.log_eps)
+
+    return batched
+
+
+def building_evacuation_reward(environment: Any) -> Kernel:
+    """MFGLib's ``building_evacuation`` rewards r(s) - eta log max(nu(s), eps) for a batch, likewise."""
+    function = environment.reward_fn
+
+    def batched(t: int, populations: Tensor) -> Tensor:
+        share = populations.sum(-1).clamp(min=function.log_eps)
+        reward = -function.eta * torch.log(share) + function.r
+        return reward.unsqueeze(-1).expand(populations.shape)
+
+    return batched
 
 
 def fastest(kernel: Kernel, candidates: list[Kernel], steps: list[int], populations: Tensor) -> Kernel:

@@ -54,6 +54,12 @@ def theirs(game, t, mu):
     return law / law.sum(-1, keepdim=True), reward
 
 
+def digit_for_digit(key, kind):
+    """Whether a batched form of ours must round as the kernel does; the sums of two others may not."""
+    others = ("linear_quadratic", "random_linear")
+    return getattr(games.MFGLIB[key], kind) is not None and key not in others
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_the_tables_are_mfglibs_kernels(key):
     game = make(key)
@@ -231,6 +237,21 @@ def test_a_kernel_that_vmap_cannot_follow_is_looped():
     assert torch.equal(chosen(0, batch), batch)
     wrong = fastest(sorts, [lambda t, populations: populations + 1], [0], batch)
     assert torch.equal(wrong(0, batch), looped(sorts)(0, batch))
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [(key, kind) for key in KEYS for kind in ("law", "reward") if digit_for_digit(key, kind)]
+)
+def test_batched_forms_of_ours_are_mfglibs_digit_for_digit(key, kind):
+    game = small(key)
+    environment = game.environment
+    kernel = environment.prob if kind == "law" else environment.reward
+    own = getattr(games.MFGLIB[key], kind)(environment)
+    shape = (*environment.S, *environment.A)
+    given = populations(game, 40).float().reshape(-1, *shape)
+    for t in (0, environment.T):
+        assert torch.equal(own(t, given), looped(kernel)(t, given))
+        assert torch.equal(own(t, given), vectorised(kernel)(t, given))
 
 
 def test_any_environment_can_be_given():
