@@ -57,16 +57,16 @@ def multinomial(
     """
     assert totals.dtype == torch.float64, totals.dtype
     shares, places, n_places = laws if isinstance(laws, Conditional) else conditional(laws)
-    width, shape = len(shares), torch.broadcast_shapes(totals.shape, shares.shape[1:])
-    left, drawn = totals.expand(shape), []
-    for k in range(width - 1):
-        drawn.append(torch.binomial(left, shares[k].expand(shape), generator=generator))
+    left, *shares_left = torch.broadcast_tensors(totals, *shares)  # W of them
+    drawn = []
+    for share in shares_left[:-1]:
+        drawn.append(torch.binomial(left, share, generator=generator))
         left = left - drawn[-1]
     counts = torch.stack([*drawn, left], -1)
     if n_places == 1:
         return counts
-    found = counts.new_zeros(*shape, n_places)
-    return found.scatter_(-1, places.expand(*shape, width), counts)
+    found = counts.new_zeros(*left.shape, n_places)
+    return found.scatter_(-1, places.expand_as(counts), counts)
 
 
 def tally(labels: Tensor, n_values: int) -> Tensor:
