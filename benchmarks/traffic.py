@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from training import now
 
 COPIED_BYTES = 2**28  # of one copy, beyond any cache
+CACHED_BYTES = 2**22  # tensors that take no more are taken to stay in a cache
 UNWRITTEN = ("empty", "new_empty")
 OVERWRITTEN = ("copy_", "fill_", "zero_", "uniform_", "random_")
 
@@ -23,13 +24,16 @@ class Traffic(TorchDispatchMode):
     once); views move nothing, nor do tensors made and not filled. It is what eager operations ask for; what a
     cache answers never reaches memory, so that this is an upper bound of what memory moved.
 
+    Args:
+        beyond: leave out tensors whose storage takes no more bytes.
+
     Attributes:
         moved: bytes so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beyond: int = 0) -> None:
         super().__init__()
-        self.moved = 0
+        self.moved, self.beyond = 0, beyond
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -43,23 +47,25 @@ class Traffic(TorchDispatchMode):
         operands = tree_leaves((args, kwargs or {}))
         if name in OVERWRITTEN:
             operands = operands[1:]
-        self.moved += sum(held_bytes(leaf) for leaf in (*operands, *tree_leaves(found)))
+        self.moved += sum(map(self._counted, (*operands, *tree_leaves(found))))
         return found
 
+    def _counted(self, leaf: Any) -> int:
+        large = isinstance(leaf, Tensor) and leaf.untyped_storage().nbytes() > self.beyond
+        return held_bytes(leaf) if large else 0
 
-def held_bytes(leaf: Any) -> int:
-    """What a tensor takes in memory, axes of stride 0 once; nothing, if it is none."""
-    if not isinstance(leaf, Tensor):
-        return 0
+
+def held_bytes(tensor: Tensor) -> int:
+    """What a tensor takes in memory, axes of stride 0 once."""
     entries = 1
-    for size, stride in zip(leaf.shape, leaf.stride(), strict=True):
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         entries *= size if stride else min(size, 1)
-    return entries * leaf.element_size()
+    return entries * tensor.element_size()
 
 
-def moved_bytes(function: Callable[[], object]) -> int:
+def moved_bytes(function: Callable[[], object], *, beyond: int = 0) -> int:
     """Bytes that the operations of one call read and write, see :class:`Traffic`."""
-    with torch.no_grad(), Traffic() as traffic:
+    with torch.no_grad(), Traffic(beyond) as traffic:
         function()
     return traffic.moved
 

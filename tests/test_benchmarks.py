@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from mf_pmd import games
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 HEAD = ["benchmark", "what", "game", "N", "threads", "median", "min", "max", "target", "met"]
 
@@ -125,13 +127,15 @@ def test_the_rows_of_scale(module, capsys, tmp_path, monkeypatch):
 
 def test_learning_by_n_is_timed_beside_its_counting(module, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(module("scale"), "UPDATES", 1)
+    monkeypatch.setattr(module("scale"), "CACHED_BYTES", 0)
     monkeypatch.setattr(module("scale"), "LEARNERS", ("mf_pmd_tabular",))
     words = ["--learner-agents", "10", "30", "--only", "learner_by_n"]
     cells, _ = run(module, capsys, tmp_path, *words)
-    beside = ["counting", "counting over a copy of what it reads", "bytes its operations move over a copy's"]
+    beside = ["counting", "counting over a copy of what it reads"]
     update = "mf_pmd_tabular: update"
-    assert [row[1] for row in cells[2:]] == [update, update, f"{update}, over N = 10", *beside, *beside]
-    assert [row[3] for row in cells[2:]] == ["10", "30", "30", "10", "10", "10", "30", "30", "30"]
+    told = [*beside, "counting: passes over what it reads"]
+    assert [row[1] for row in cells[2:]] == [update, update, f"{update}, over N = 10", *beside, *told]
+    assert [row[3] for row in cells[2:]] == ["10", "30", "30", "10", "10", "30", "30", "30"]
 
 
 def test_bytes_are_those_of_the_operands(module):
@@ -146,6 +150,7 @@ def test_bytes_are_those_of_the_operands(module):
     assert traffic.moved_bytes(lambda: x.add_(few[0])) == 4000 + 4 + 4000
     assert traffic.moved_bytes(lambda: few.expand(1000, 10).sum()) == 40 + 4
     assert traffic.held_bytes(torch.ones(3, dtype=torch.int16).expand(0, 3)) == 0
+    assert traffic.moved_bytes(lambda: x[:10] * few, beyond=100) == 40  # of x, a part; few stays in the cache
     assert traffic.copy_bandwidth("cpu") > 0
 
 
@@ -239,6 +244,53 @@ def test_ours_and_theirs_in_one_run(module, capsys, tmp_path, monkeypatch):
     assert over[0] == pytest.approx([2 * value for value in over[1]])
     assert rows["EPyMARL's iql"]["missing"] == "it ended early"
     assert rows["EPyMARL's ippo: peak memory, its runner's processes apart"]["values"] == [60.0]
+
+
+def test_growth_is_told_as_powers_and_drawn(module, capsys, tmp_path):
+    growth = module("growth")
+    way = "agents followed"
+    seconds = {10: 0.5, 100: 2.0, 10_000: 2.0}
+    costs = {
+        growth.Point("agents", size, way): growth.Cost([s] * 5, [s / 2] * 5) for size, s in seconds.items()
+    }
+    costs[growth.Point("agents", 10, "counts")] = growth.Cost([0.1, 0.2, 0.3, 0.2, 0.1], [0.004] * 5)
+    lines = growth.table(costs).splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert rows == [
+        ["N = 10", way, "500 ms", "", "250 ms", ""],
+        ["N = 100", way, "2 s", "0.60", "1 s", "0.60"],  # four times as long for ten times as many
+        ["N = 10000", way, "2 s", "0.00", "1 s", "0.00"],
+        ["N = 10", "counts", "200 ms", "", "4 ms", ""],
+    ]
+    file = tmp_path / "deep" / "growth.json"
+    growth.write(file, {"cpu": "any"}, costs)
+    assert growth.read(file) == costs
+    picture = module("growth_figure").draw(costs, tmp_path / "growth.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_growth_is_measured_by_agents_and_by_counts(module, capsys, tmp_path, monkeypatch):
+    growth = module("growth")
+    for axis, size in {"agents": 30, "states": 4, "actions": 2, "horizon": 2}.items():
+        monkeypatch.setitem(growth.BASE, axis, size)
+    words = ["--only", "episodes", "--most", "2", "--json", str(tmp_path / "growth.json")]
+    assert growth.main(words) == 0
+    costs = growth.read(tmp_path / "growth.json")
+    assert [(point.axis, point.size, point.way) for point in costs] == [
+        ("episodes", 2, way) for way in growth.WAYS
+    ]
+    assert all(len(part) == 5 and min(part) > 0 for cost in costs.values() for part in cost)
+    largest = [point for point in growth.points("states", None) if "declared" in point.way]
+    assert max(point.size for point in largest) == 10
+
+
+def test_the_ring_is_what_it_declares(module):
+    ring = module("wide_ring").WideRing
+    for declared in (True, False):
+        game = ring(
+            n_agents=5, horizon=4, n_sites=4, n_moves=3, declared=declared, population="others", seed=1
+        )
+        games.check_game(game).raise_if_failed()
 
 
 def test_mann_whitney_is_exact(module):
