@@ -111,8 +111,10 @@ def _train(words: Sequence[str]) -> int:
     config = load_config(options.config, options.env_config, _settings(options.settings), CONFIG_ROOTS)
     _register()
     from .host.run import train
+    from .host.utils.memory import memory_told
 
-    train(config, finish=_draw_figures, draw=_draw_test)
+    with memory_told(config):
+        train(config, finish=_draw_figures, draw=_draw_test)
     return 0
 
 
