@@ -67,7 +67,7 @@ class MeanActionMAC(PopulationMAC):
         if t == 0:
             last, counts = torch.zeros_like(states), None  # all rows of the first step are alike
         else:
-            last = ep_batch["actions"][bs, t - 1, :, 0]
+            last = ep_batch["actions"][bs, t - 1, :, 0].long()
             counts = count_values(last, self.n_actions).to(population.dtype)
         policy = self._rows(t, population, counts).flatten(1, 2)  # [B, S * A, A]
         return policy, states * self.n_actions + last

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.integers import as_integers, smallest_integer
 from ..functional.mean_field import Policy
+from ..functional.sampling import actions_drawn, inverse_cdf_thresholds
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanFieldAgent, MeanFieldNetworkAgent
 from ..modules.agents.choose import chosen_agent
@@ -28,21 +30,10 @@ class InverseCDFSampler:
     """
 
     def select_action(self, policy: Tensor, states: Tensor) -> Tensor:
-        """pi [B or 1, S, A] and states [B, N] int64 -> actions [B, N] int64."""
-        n_states, n_actions = policy.shape[1:]
-        thresholds = inverse_cdf_thresholds(policy).expand(states.shape[0], n_states, n_actions - 1)
+        """pi [B or 1, S, A] and states [B, N] -> actions [B, N], int64 for int64, else a small type too."""
+        dtype = states.dtype if states.dtype == torch.int64 else smallest_integer(policy.shape[-1])
         draws = torch.rand(states.shape, device=states.device)
-        actions = torch.zeros_like(states)
-        for k in range(n_actions - 1):
-            actions += draws >= torch.gather(thresholds[..., k], 1, states)
-        return actions
-
-
-def inverse_cdf_thresholds(policy: Tensor) -> Tensor:
-    """Thresholds [..., A - 1] of rows pi [..., A]: the action is how many of them a uniform draw reaches."""
-    # rounding may leave the sum below 1: from the last possible action on, no draw goes further
-    possible_later = policy.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
-    return torch.where(possible_later, policy.cumsum(-1)[..., :-1], torch.inf)
+        return actions_drawn(inverse_cdf_thresholds(policy), states, draws, dtype=dtype)
 
 
 class MeanFieldMAC(PopulationMAC):
@@ -98,7 +89,7 @@ class MeanFieldMAC(PopulationMAC):
         self._tables.clear()
 
     def _played(self, ep_batch: Any, t: int, bs: slice | list[int], test_mode: bool) -> tuple[Tensor, Tensor]:
-        states = ep_batch["obs"][bs, t, :, 0].long()
+        states = as_integers(ep_batch["obs"][bs, t, :, 0])
         return self._rows(t, ep_batch["state"][bs, t], test_mode), states
 
     def _rows(self, h: int, population: Tensor, test_mode: bool) -> Tensor:

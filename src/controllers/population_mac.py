@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..functional.sampling import inverse_cdf_thresholds
 from .checks import require_population
 
 
@@ -13,7 +14,7 @@ class Sampler(Protocol):
     """Draws one action an agent."""
 
     def select_action(self, policy: Tensor, rows: Tensor, /) -> Tensor:
-        """Rows of a policy and every agent's row [B, N] int64 -> actions [B, N] int64."""
+        """Rows of a policy and every agent's row [B, N], integers -> actions [B, N], integers."""
         ...
 
 
@@ -49,20 +50,28 @@ class PopulationMAC:
         bs: slice | list[int] = slice(None),
         test_mode: bool = False,
     ) -> Tensor:
-        """Sample the actions of all agents at step ``t_ep``: int64 [len(bs), N]."""
+        """Sample the actions of all agents at step ``t_ep``: [len(bs), N].
+
+        int64, but where the batch stores local states in a small integer type: then a small one too.
+        """
         policy, rows = self._played(ep_batch, t_ep, bs, test_mode)
         return self.action_selector.select_action(policy, rows)
+
+    def thresholds(self, ep_batch: Any, t: int, *, test_mode: bool = False) -> tuple[Tensor, Tensor]:
+        """What actions are drawn from, if rows are shared: [B or 1, R, A - 1], and everyone's row [B, N]."""
+        policy, rows = self._played(ep_batch, t, slice(None), test_mode)
+        return inverse_cdf_thresholds(policy), rows
 
     def forward(self, ep_batch: Any, t: int, test_mode: bool = False) -> Tensor:
         """Action probabilities of all agents at step t, [B, N, A]."""
         policy, rows = self._played(ep_batch, t, slice(None), test_mode)
         policy = policy.expand(rows.shape[0], -1, -1)
-        return torch.gather(policy, 1, rows.unsqueeze(-1).expand(-1, -1, self.n_actions))
+        return torch.gather(policy, 1, rows.long().unsqueeze(-1).expand(-1, -1, self.n_actions))
 
     def _played(self, ep_batch: Any, t: int, bs: slice | list[int], test_mode: bool) -> tuple[Tensor, Tensor]:
         """What ``forward`` and the sampler look agents up in at step t, and every agent's row of it.
 
         Returns:
-            R rows of the policy, [B or 1, R, A], and indices [B, N] int64.
+            R rows of the policy, [B or 1, R, A], and indices [B, N], of the batch's integer type or int64.
         """
         raise NotImplementedError

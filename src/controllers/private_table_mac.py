@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.mean_field import Policy, tabular_policy
+from ..functional.sampling import inverse_cdf_thresholds
 from ..modules.policy_history import OUTPUT_POLICIES
 from ..modules.running_history import RunningHistory
 from .checks import require_playable
-from .mean_field_controller import POLICY_FILE, inverse_cdf_thresholds
+from .mean_field_controller import POLICY_FILE
 from .population_mac import PopulationMAC
 
 PRIVATE_TABLE = "private_table"  # what a checkpoint calls its agent

@@ -41,3 +41,29 @@ def draw_from_rows(thresholds: Tensor, rows: Tensor, draws: Tensor, n_values: in
     """
     found = torch.searchsorted(thresholds, rows + draws.to(thresholds.dtype), right=True)
     return found - rows * n_values
+
+
+def inverse_cdf_thresholds(policy: Tensor) -> Tensor:
+    """Thresholds [..., A - 1] of rows pi [..., A]: the action is how many of them a uniform draw reaches."""
+    # rounding may leave the sum below 1: from the last possible action on, no draw goes further
+    possible_later = policy.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
+    return torch.where(possible_later, policy.cumsum(-1)[..., :-1], torch.inf)
+
+
+def actions_drawn(thresholds: Tensor, rows: Tensor, draws: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """How many thresholds of its row every agent's draw reaches: one gather an action, no [B, N, A].
+
+    Args:
+        thresholds: ``inverse_cdf_thresholds`` of R rows, [B or 1, R, A - 1].
+        rows: of every agent, [B, N], any integer type.
+        draws: uniform in [0, 1), [B, N].
+        dtype: of the actions, one that holds A - 1.
+
+    Returns:
+        [B, N].
+    """
+    index, thresholds = rows.long(), thresholds.expand(len(rows), -1, -1)
+    actions = torch.zeros(rows.shape, dtype=dtype, device=rows.device)
+    for k in range(thresholds.shape[-1]):
+        actions += draws >= torch.gather(thresholds[..., k], 1, index)
+    return actions

@@ -13,7 +13,7 @@ from .a_taxi import ATaxi
 from .base import PopulationGame, solvable
 from .check import check_game, require_sound
 from .constants import SymmetryConstants
-from .game import Game, Step, for_counting
+from .game import Game, Step, advances, for_counting
 from .induced import InducedGame, induced_game
 from .joint_kernels import JointKernels, TableKernels
 from .mfglib_environments import ENVIRONMENTS as MFGLIB
@@ -165,6 +165,7 @@ __all__ = [
     "SymmetryConstants",
     "TableGame",
     "TableKernels",
+    "advances",
     "check_game",
     "did_you_mean",
     "induced_game",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..functional.integers import paired
 from .base import PopulationGame, Step, at_personal, look_up, require, require_between
 from .constants import SymmetryConstants
 
@@ -82,7 +83,8 @@ class ABeach(PopulationGame):
         )
         if self.type_sizes is not None:  # true of every A-Beach; said where each step asks for the tables
             self.fixed_transition = self.local_reward = True
-        self._blown = noise + eps * self.personal  # p_i [N]
+        blown = noise + eps * self.personal  # p_i [N]
+        self._right, self._not_left = blown / 2, 1 - blown / 2  # draws below: blown right; not blown left
         self._aversion = c3 * at_personal(eps_beta, self.personal, 0)  # [N]
         self._own = self._own_reward().float().reshape(-1)  # [S * A]
 
@@ -96,12 +98,24 @@ class ABeach(PopulationGame):
         return self.c1 * near.unsqueeze(1) + self.c2 * still
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
+        return self._move(states, actions, others, self.uniforms(states.shape[0]))
+
+    def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
+        return self._move(states, actions, self.distribution_met(counts.float()), draws)
+
+    def _move(self, states: Tensor, actions: Tensor, others: Tensor, draws: Tensor) -> Step:
+        """A step of agents that meet ``others`` [B, S, S], in the type of the states."""
+        n_sites, kind = self.n_states, states.dtype
+        ahead = (
+            states + actions + (draws < self._right) + (draws < self._not_left)
+        )  # s' + 2 before the ring closes
+        ahead += (ahead < 2).to(kind) * n_sites
+        ahead -= (ahead >= n_sites + 2).to(kind) * n_sites
+        cell = paired(states, actions, n_sites, 3).long()
         crowd = torch.diagonal(others, dim1=-2, dim2=-1)  # nu^-s(s), [B, S]
-        draws = self.uniforms(states.shape[0])
-        blown = (draws < self._blown / 2).long() - (draws >= 1 - self._blown / 2).long()
-        next_states = (states + actions - 1 + blown) % self.n_states
-        own = self._own[states * 3 + actions]
-        return Step(next_states, own + self._aversion * (1 - look_up(crowd, states)))
+        alone = (1 - crowd).unsqueeze(-1).expand(-1, -1, 3).flatten(1)  # of every cell, [B, S A]
+        own = look_up(self._own.expand(len(cell), -1), cell)
+        return Step(ahead - 2, own + self._aversion * look_up(alone, cell))
 
     def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
         n_sites = self.n_states

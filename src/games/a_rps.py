@@ -66,6 +66,14 @@ class ARPS(PopulationGame):
         self.payoff = torch.tensor(PAYOFF, dtype=torch.float64, device=self.device)
         self._stake = at_personal(eps, self.personal, 0)  # [N]
 
+    def draws(self, batch_size: int) -> Tensor:
+        """Nothing is drawn: s' = a. [B, 0] float32."""
+        return self.personal.new_empty(batch_size, 0)
+
+    def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
+        step = self.sample_step(states, actions, self.distribution_met(counts.float()))
+        return Step(step.next_states.to(states.dtype), step.rewards)
+
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
         payoff = torch.einsum("bst,st->bs", others, self.payoff.to(others.dtype))  # (A nu^-s)_s, [B, S]
         rewards = (self._stake * look_up(payoff, states) + self.shift) / self.scale

@@ -76,16 +76,21 @@ class ASIS(PopulationGame):
             seed=seed,
         )
         self._infection = rate(INFECTION, eps, self.personal)  # [N]
-        self._recovery = rate(RECOVERY, eps_recovery, self.personal)  # [N]
+        self._stays_infected = 1 - rate(RECOVERY, eps_recovery, self.personal)  # [N]
         self._distancing = DISTANCING_COST * at_personal(eps_beta, self.personal, 0)
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
+        return self._move(states, actions, others, self.uniforms(states.shape[0]))
+
+    def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
+        return self._move(states, actions, self.distribution_met(counts.float()), draws)
+
+    def _move(self, states: Tensor, actions: Tensor, others: Tensor, draws: Tensor) -> Step:
+        """A step of agents that meet ``others`` [B, S, S], in the type of the states."""
         exposure = look_up(others[..., INFECTED], states)  # nu(infected) met by each agent, [B, N]
         infected = states == INFECTED
         catches = self._infection * exposure * (actions == OUT)
-        stays_infected = 1 - self._recovery
-        draws = self.uniforms(states.shape[0])
-        next_states = (draws < torch.where(infected, stays_infected, catches)).long()
+        next_states = (draws < torch.where(infected, self._stays_infected, catches)).to(states.dtype)
         cost = infected + self._distancing * (actions == DISTANCING)
         return Step(next_states, 1 - cost / self.scale)
 

@@ -101,8 +101,12 @@ class ATaxi(Game):
 
     def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
         """Advance all agents of all episodes by one environment step; [B, N] int64 each."""
-        jam, appear, appear_second, chosen = self._draws(len(states))
-        tile = self._drive(states & TILE_MASK, actions, jam)
+        counts = count_values(states & TILE_MASK, self.n_places)
+        return self.advance(states, actions, counts, self.draws(len(states)), h)
+
+    def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
+        jam, appear, appear_second, chosen = self._used(draws)
+        tile = self._drive(states & TILE_MASK, actions, counts, jam)
         destination = (states >> TILE_BITS) & DESTINATION_MASK
         waiting = states >> (TILE_BITS + DESTINATION_BITS)
         address = self.map.address[tile]
@@ -120,19 +124,21 @@ class ATaxi(Game):
         """Values of a uniform draw times tiles over .8; those beyond the tiles stand for no passenger."""
         return int(self.map.n_in_region / APPEARS) + 1
 
-    def _draws(self, batch_size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One call of the generator: the jams' uniforms, the bits that appear in both regions, a uniform.
+    def draws(self, batch_size: int) -> Tensor:
+        """Four numbers an agent, [4, B, N] float32."""
+        shape = (4, batch_size, self.n_agents)
+        return torch.rand(shape, generator=self.generator, device=self.device)
+
+    def _used(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The jams' uniforms, the bits that appear in both regions, and a uniform.
 
         A slot of a region is floor(draw x 12.5): each of its ten tiles with probability .08.
         """
-        shape = (4, batch_size, self.n_agents)
-        draws = torch.rand(shape, generator=self.generator, device=self.device)
         slots = (draws[1:3] * (self.map.n_in_region / APPEARS)).long()
         return draws[0], self._appearing[slots[0]], self._appearing_in_second[slots[1]], draws[3]
 
-    def _drive(self, tile: Tensor, actions: Tensor, draws: Tensor) -> Tensor:
-        """Where taxis stand after their moves, some of them jammed, [B, N]."""
-        counts = count_values(tile, self.n_places)  # [B, K]
+    def _drive(self, tile: Tensor, actions: Tensor, counts: Tensor, draws: Tensor) -> Tensor:
+        """Where taxis stand after their moves, some of them jammed, [B, N]; counted by tile, [B, K]."""
         itself = int(self.population == "others")  # and tiles that nobody holds are not looked up
         met = (counts - itself) / (self.n_agents - itself)
         jam = jam_probability(met).gather(1, tile) * self._spread

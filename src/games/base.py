@@ -388,8 +388,8 @@ def as_law(law: Tensor) -> Tensor:
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
-    """Gather table[b, index[b, i]]: table [B, K], index [B, N] int64 -> [B, N]."""
-    return torch.gather(table, 1, index)
+    """Gather table[b, index[b, i]]: table [B, K], index [B, N] of any integer type -> [B, N]."""
+    return torch.gather(table, 1, index.long())
 
 
 def at_personal(weight: float, personal: Tensor, n_trailing: int) -> Tensor:

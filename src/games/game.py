@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.counting import MOST_COUNTED
+from ..functional.integers import smallest_integer
 from .constants import SymmetryConstants, counting_itself
 
 MOST_AGENTS = 10**8  # a single tensor [N] of any dtype then still fits the memory of a machine
@@ -21,7 +22,7 @@ _COUNTED: ContextVar[bool] = ContextVar("counted", default=False)
 
 class Step(NamedTuple):
     """Attributes:
-    next_states: [B, N] int64.
+    next_states: [B, N] int64; of ``Game.advance``, the type that the states came in.
     rewards: individual rewards in [0, 1], [B, N] float32.
     """
 
@@ -140,6 +141,13 @@ class Game(ABC):
         apart = torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(seed))
         self.generator.manual_seed(int(apart))
 
+    @property
+    def state_type(self) -> torch.dtype:
+        """A small integer type for states, with room for S + A: a move from the last state is no overflow."""
+        if self.n_states is None:
+            return torch.int64
+        return smallest_integer(self.n_states + self.n_actions + 1)
+
     def uniforms(self, batch_size: int) -> Tensor:
         """Uniform draws in [0, 1) for every agent of every episode, [B, N] float32.
 
@@ -170,6 +178,25 @@ class Game(ABC):
         A ``step`` of an author's own need not take h where the kernels do not depend on it.
         """
         return self.step(states, actions, h) if self.time_dependent else self.step(states, actions)
+
+    def draws(self, batch_size: int) -> Tensor:
+        """All that one step draws, uniform in [0, 1): here one number an agent, [B, N] float32."""
+        return self.uniforms(batch_size)
+
+    def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
+        """``step`` as a function of its draws and of how many agents are where, which whoever plays knows.
+
+        Equal to ``step``, bit for bit. It draws nothing and waits for no device, so that it can be compiled,
+        and works in the type that the states come in. Optional; see ``advances``.
+
+        Args:
+            states: [B, N], ``state_type`` or larger.
+            actions: [B, N], likewise.
+            counts: of the agents over the places, [B, K] int64.
+            draws: what ``draws`` gave.
+            h: which step it is.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def places(self, states: Tensor) -> Tensor:
@@ -209,6 +236,29 @@ class Game(ABC):
             states, actions, next_states: of one step, [B, N] int64 each.
         """
         return {}
+
+
+STEPPING = (
+    "step",
+    "step_at",
+    "sample_step",
+    "uniforms",
+    "places",
+    "state_distribution_met",
+    "distribution_met",
+)
+
+
+def advances(game: Game) -> bool:
+    """Whether ``advance`` may stand for ``step``: no subclass changed what a step is after it was defined."""
+    owners = {name: _owner(type(game), name) for name in ("advance", *STEPPING)}
+    last = owners.pop("advance")
+    return last is not Game and all(issubclass(last, owner) for owner in owners.values())
+
+
+def _owner(kind: type, name: str) -> type:
+    """The class whose definition of an attribute counts; ``object`` if there is none."""
+    return next((base for base in kind.__mro__ if name in vars(base)), object)
 
 
 def half_and_half(n_agents: int) -> Tensor:

@@ -41,3 +41,8 @@ def observe(view: str, game: Game, states: Tensor, population: Tensor, progress:
     if view == "index":
         return parts
     return game.features(parts, population, torch.full_like(population[:, 0], progress))
+
+
+def sees_its_number(game: Game) -> bool:
+    """Whether ``index`` shows an agent one number, that of its local state."""
+    return game.n_states is not None and game.n_parts == 1

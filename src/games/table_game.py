@@ -1,13 +1,31 @@
 """A population game that is its tables, and samples from them."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..functional.distributions import count_values
+from ..functional.integers import paired
 from ..functional.sampling import draw_from_rows, row_thresholds
 from .base import PopulationGame, Step
+
+
+class Types(NamedTuple):
+    """Which agents are alike.
+
+    Attributes:
+        of: the personal parameters u [N] that they were told from.
+        version: how often those had been written to.
+        different: u of the types, ascending, [G] float64.
+        of_agents: the type of every agent, [N] int64.
+    """
+
+    of: Tensor
+    version: int
+    different: Tensor
+    of_agents: Tensor
 
 
 class TableGame(PopulationGame):
@@ -23,27 +41,42 @@ class TableGame(PopulationGame):
         See PopulationGame.
     """
 
+    _types: Types | None = None
     _kept: tuple[Tensor, Tensor] | None = None  # types, and thresholds of a fixed transition
 
     def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
         """Advance all agents of all episodes by environment step h; [B, N] int64 each."""
-        cells = states * self.n_actions + actions
+        return self._move(states * self.n_actions + actions, self.draws(len(states)), h)
+
+    def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
+        step = self._move(paired(states, actions.long(), self.n_states, self.n_actions), draws, h)
+        return Step(step.next_states.to(states.dtype), step.rewards)
+
+    def types(self) -> Types:
+        """Who is of which type, found anew only when ``personal`` changed: it takes sorting all agents."""
+        version = self.personal._version
+        if self._types is None or self._types.of is not self.personal or self._types.version != version:
+            different, of_agents = torch.unique(self.personal.double(), return_inverse=True)
+            self._types = Types(self.personal, version, different, of_agents)
+        return self._types
+
+    def _move(self, cells: Tensor, draws: Tensor, h: int) -> Step:
+        """A step of agents in cells [B, N] int64."""
         n_cells = self.n_states * self.n_actions
         counts = count_values(cells, n_cells).double().unsqueeze(1)  # [B, 1, C]
-        types, type_of = torch.unique(self.personal.double(), return_inverse=True)  # [G], [N]
+        types, type_of = self.types().different, self.types().of_agents  # [G], [N]
         step = torch.tensor(h, device=self.device)
         rewards = self.own_rewards(counts, types, step).flatten(1)  # [B, G C]
         rows = type_of * n_cells + cells  # [B, N]
-        next_states = self._draw(counts, types, step, rows)
+        next_states = self._draw(counts, types, step, rows, draws)
         return Step(next_states, rewards.gather(1, rows).float())
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor, h: int = 0) -> Step:
         """The same as ``step``; what ``others`` tells of the states is not enough here."""
         return self.step(states, actions, h)
 
-    def _draw(self, counts: Tensor, types: Tensor, step: Tensor, rows: Tensor) -> Tensor:
+    def _draw(self, counts: Tensor, types: Tensor, step: Tensor, rows: Tensor, draws: Tensor) -> Tensor:
         """Next states of agents in the rows (type, cell) [B, N] of the tables [G C]."""
-        draws = self.uniforms(len(rows))
         if self.fixed_transition:
             return draw_from_rows(self._fixed_thresholds(counts, types, step), rows, draws, self.n_states)
         laws = self.own_laws(counts, types, step)  # [B, G, C, S]
@@ -53,6 +86,6 @@ class TableGame(PopulationGame):
 
     def _fixed_thresholds(self, counts: Tensor, types: Tensor, step: Tensor) -> Tensor:
         """Those of a ``fixed_transition``, made once for all steps and episodes."""
-        if self._kept is None or not torch.equal(self._kept[0], types):
+        if self._kept is None or self._kept[0] is not types:
             self._kept = types, row_thresholds(self.own_laws(counts[:1], types, step).flatten(0, 2))
         return self._kept[1]

@@ -89,19 +89,32 @@ class TaxiLite(PopulationGame):
 
     def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
         """Advance all agents of all episodes by one environment step; [B, N] int64 each."""
-        tile = states // N_STATUSES
-        counts = count_values(tile, self.n_tiles)  # all that a step reads of the others
-        itself = int(self.population == "others")
-        return self._sample(states, actions, look_up((counts - itself) / (self.n_agents - itself), tile))
+        counts = count_values(states // N_STATUSES, self.n_tiles)  # all that a step reads of the others
+        return self._sample(states, actions, self._met(states, counts), self.draws(len(states)))
+
+    def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
+        wide, by_tile = states.long(), counts.unflatten(-1, (self.n_tiles, N_STATUSES)).sum(-1)
+        step = self._sample(wide, actions.long(), self._met(wide, by_tile), draws)
+        return Step(step.next_states.to(states.dtype), step.rewards)
+
+    def draws(self, batch_size: int) -> Tensor:
+        """Three numbers an agent, [3, B, N] float32."""
+        shape = (3, batch_size, self.n_agents)
+        return torch.rand(shape, generator=self.generator, device=self.device)
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
         by_tile = others.unflatten(-1, (self.n_tiles, N_STATUSES)).sum(-1)  # [B, S, K]
         own = self.sites.expand(len(others), -1).unsqueeze(-1)
-        return self._sample(states, actions, look_up(by_tile.gather(-1, own).squeeze(-1), states))
+        met = look_up(by_tile.gather(-1, own).squeeze(-1), states)
+        return self._sample(states, actions, met, self.draws(len(states)))
 
-    def _sample(self, states: Tensor, actions: Tensor, met: Tensor) -> Step:
+    def _met(self, states: Tensor, counts: Tensor) -> Tensor:
+        """Shares that agents meet on their tiles, counted by tile [B, K]: [B, N]."""
+        itself = int(self.population == "others")
+        return look_up((counts - itself) / (self.n_agents - itself), states // N_STATUSES)
+
+    def _sample(self, states: Tensor, actions: Tensor, met: Tensor, draws: Tensor) -> Step:
         """A step of agents that meet these shares on their tiles, [B, N]."""
-        draws = torch.rand(3, *states.shape, generator=self.generator, device=self.device)
         status = states % N_STATUSES
         jam = jam_probability(met) * self._spread
         tile = torch.where(draws[0] < jam, states // N_STATUSES, self._targets[states, actions])

@@ -116,7 +116,8 @@ def assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
     env_info = runner.get_env_info()
     for key in ("n_agents", "n_actions", "state_shape", "episode_limit"):
         setattr(args, key, env_info[key])
-    scheme = _scheme(env_info, common_reward=args.common_reward)
+    types = runner.column_types() if hasattr(runner, "column_types") else {}
+    scheme = _scheme(env_info, common_reward=args.common_reward, types=types)
     groups = {"agents": args.n_agents}
     preprocess: Preprocess = {"actions": ("actions_onehot", [OneHot(out_dim=args.n_actions)])}
     complete = complete_scheme(scheme, preprocess)
@@ -139,11 +140,12 @@ def assemble(args: SimpleNamespace, logger: Logger) -> Pieces:
     return Pieces(args, logger, runner, learner, buffer)
 
 
-def _scheme(env_info: dict[str, Any], *, common_reward: bool) -> Scheme:
+def _scheme(env_info: dict[str, Any], *, common_reward: bool, types: dict[str, torch.dtype]) -> Scheme:
+    """The columns of a batch; ``types`` are the small ones of a runner whose agents see a number alone."""
     return {
         "state": {"vshape": env_info["state_shape"]},
-        "obs": {"vshape": env_info["obs_shape"], "group": "agents"},
-        "actions": {"vshape": (1,), "group": "agents", "dtype": torch.long},
+        "obs": {"vshape": env_info["obs_shape"], "group": "agents", "dtype": types.get("obs", torch.float32)},
+        "actions": {"vshape": (1,), "group": "agents", "dtype": types.get("actions", torch.long)},
         "avail_actions": {"vshape": (env_info["n_actions"],), "group": "agents", "dtype": torch.int},
         "terminated": {"vshape": (1,), "dtype": torch.uint8},
         "reward": {"vshape": (1 if common_reward else env_info["n_agents"],)},

@@ -96,7 +96,7 @@ class MFPPOLearner(EpochLearner):
         advantages = self.advantages(batch, agents, played, counts)
         self.scale.update(advantages.returns[counts])
         samples = Samples(
-            actions=of_agents(batch["actions"][:, :-1, :, 0], agents).flatten(0, 1),
+            actions=of_agents(batch["actions"][:, :-1, :, 0], agents).flatten(0, 1).long(),
             log_probs=played.log_probs[:, :-1].flatten(0, 1),
             advantages=advantages.advantages.flatten(0, 1),
             returns=self.scale.standardise(advantages.returns).flatten(0, 1),
@@ -136,7 +136,7 @@ class MFPPOLearner(EpochLearner):
     def play_back(self, batch: Any, agents: Tensor | None) -> Played:
         """Values and log-probabilities of what was played, some rows at a time."""
         n_episodes, n_steps = batch["filled"].shape[:2]  # T + 1
-        actions = of_agents(batch["actions"][..., 0], agents).flatten(0, 1)  # [B (T + 1), J]
+        actions = of_agents(batch["actions"][..., 0], agents).flatten(0, 1).long()  # [B (T + 1), J]
         values, log_probs, present = [], [], []
         for rows in self.pieces(n_episodes * n_steps, agents, batch.device):
             observed = self.observed(batch, rows // n_steps, rows % n_steps, agents)

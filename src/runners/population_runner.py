@@ -11,15 +11,19 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.distributions import count_values
+from ..functional.integers import smallest_integer
 from ..games import Game, make, solvable
-from ..games.observations import observation_size, observe
+from ..games.observations import observation_size, observe, sees_its_number
+from .compiled_step import CompiledStep
 from .deviations import FEWEST_EPISODES, MOST_ENTRIES, Gains, scores_of
 from .played_deviations import WHEN, Deviators, draw_deviators, played_scores
 from .scoring import TestScore, judged_one_by_one, mean_over_agents, uniform_exploitability
 from .seeding import isolated_randomness
 from .speedometer import Speedometer
+from .stepper import Stepper
 
-BYTES_AN_AGENT_STEP = 16  # observation, action and reward, where they are smallest
+BYTES_AN_AGENT_STEP = 6  # observation, action and reward, where they are smallest
+BYTES_AN_AGENT = 40  # of what one step works with: draws, indices, rewards, returns
 TOO_WEAK = (
     "deviator too weak at t_env %d: the best response was fitted on too little (%d test episodes), a small "
     "test_exploitability means nothing there; take more test_nepisode"
@@ -84,6 +88,9 @@ class PopulationRunner:
         self.game = self._make_game()
         tell_scale(self.game, logger)
         self.observation_size = observation_size(args.observation, self.game)
+        self.sees_numbers = args.observation == "index" and sees_its_number(self.game)
+        self.stepper = Stepper(self.game)
+        self.compiled = self._compiled_step()
         args.population_info = {
             "game": args.env_args["key"],
             "n_states": self.game.n_states,
@@ -105,6 +112,12 @@ class PopulationRunner:
         self.warned_too_weak = False
         self.speedometer = Speedometer()
 
+    def _compiled_step(self) -> CompiledStep | None:
+        wanted = self.args.population.get("compile", False)  # which yamls of one's own need not have
+        if not isinstance(wanted, bool):
+            raise UserError(f"population.compile={wanted}: choose False or True")
+        return CompiledStep(self.game, self.logger.console_logger.warning) if wanted else None
+
     def _make_game(self) -> Game:
         args = self.args
         require_memory(args, args.env_args.get("n_agents", 0), args.env_args.get("horizon", 0))
@@ -123,6 +136,15 @@ class PopulationRunner:
             "n_agents": self.game.n_agents,
             "episode_limit": self.game.horizon,
         }
+
+    def column_types(self) -> dict[str, torch.dtype]:
+        """Small integer types of the batch's ``obs`` and ``actions``, for a host that asks for them.
+
+        None where agents observe more than the number of their local state.
+        """
+        if not self.sees_numbers or self.game.n_states is None:
+            return {}
+        return {"obs": smallest_integer(self.game.n_states), "actions": smallest_integer(self.game.n_actions)}
 
     def setup(self, scheme: dict, groups: dict, preprocess: dict, mac: Any) -> None:
         """Take the batch's layout and the controller."""
@@ -211,28 +233,48 @@ class PopulationRunner:
         returns = torch.zeros(self.batch_size, game.n_agents, dtype=torch.float64, device=game.device)
         everyone = slice(None)
         self.mac.init_hidden(batch_size=self.batch_size)
-        states = game.reset(self.batch_size)
+        states = self.stepper.reset(self.batch_size)
         for t in range(game.horizon + 1):
             places = game.places(states)
-            population = count_values(places, game.n_places) / game.n_agents  # [B, K]
-            obs = observe(self.args.observation, game, states, population, t / game.horizon)
+            counts = count_values(places, game.n_places)
+            population = counts / game.n_agents  # [B, K]
+            obs = self._observed(states, population, t / game.horizon)
             seen = {"state": population, "obs": obs, "avail_actions": avail}
             batch.update(seen, ts=t)
             if score is not None:
                 score.add_population(t, population)
             if t == game.horizon:
                 break
+            if self._plays_compiled(test_mode):
+                assert self.compiled is not None
+                thresholds, rows = self.mac.thresholds(batch, t, test_mode=test_mode)
+                actions, states, rewards = self.compiled(t, thresholds, rows, states, counts)
+                returns += rewards
+                self._record(batch, t, actions, rewards)
+                continue
             actions = self.mac.select_actions(
                 batch, t_ep=t, t_env=self.t_env, bs=everyone, test_mode=test_mode
             )
             if deviators is not None:
-                actions = deviators.replace(t, states, actions)
+                actions = deviators.replace(t, states.long(), actions.long())
             if score is not None:
-                score.add_actions(t, places, actions)
-            states, rewards = game.step_at(t, states, actions)
+                score.add_actions(t, places.long(), actions.long())
+            states, rewards = self.stepper.step(t, states, actions, counts)
             returns += rewards
             self._record(batch, t, actions, rewards)
         return batch, returns
+
+    def _plays_compiled(self, test_mode: bool) -> bool:
+        """Whether actions are drawn and the game is stepped by one function: in training, if asked for."""
+        if self.compiled is None or test_mode:
+            return False
+        return getattr(self.mac, "shares_policy", False) and hasattr(self.mac, "thresholds")
+
+    def _observed(self, states: Tensor, population: Tensor, progress: float) -> Tensor:
+        """[B, N, O]."""
+        if self.sees_numbers:
+            return states.unsqueeze(-1)
+        return observe(self.args.observation, self.game, states.long(), population, progress)
 
     def _record(self, batch: Any, t: int, actions: Tensor, rewards: Tensor) -> None:
         last = t == self.game.horizon - 1
@@ -367,7 +409,8 @@ def require_memory(args: SimpleNamespace, agents: int, steps: int) -> None:
     Raises:
         UserError: naming what to lower.
     """
-    needed = BYTES_AN_AGENT_STEP * args.batch_size_run * agents * (steps + 1)
+    an_agent = BYTES_AN_AGENT + BYTES_AN_AGENT_STEP * (steps + 1)
+    needed = an_agent * args.batch_size_run * agents
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if args.device == "cpu" else MOST_BYTES
     if needed > there:
         sizes = f"env_args.n_agents={agents}, {steps} steps, batch_size_run={args.batch_size_run}"

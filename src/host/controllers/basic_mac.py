@@ -106,7 +106,7 @@ class BasicMAC:
 
     def _parts(self, batch: EpisodeBatch, start: int, stop: int) -> list[Tensor]:
         """What the network sees at some steps, ``[B, T', N, x]`` each, and at the end the mask."""
-        parts = [batch["obs"][:, start:stop]]
+        parts = [batch["obs"][:, start:stop].float()]
         if self.args.obs_last_action:
             parts.append(self._last_actions(batch, start, stop))
         if self.args.obs_agent_id:

@@ -166,7 +166,7 @@ class ActorCriticLearner:
             rewards = self.reward_stats.standardise(rewards)
         mask = mask.expand(-1, -1, n_agents)
         returns = self._returns(batch, rewards.expand(-1, -1, n_agents), mask)
-        return Targets(batch["actions"][:, :-1].squeeze(-1), mask, returns)
+        return Targets(batch["actions"][:, :-1].squeeze(-1).long(), mask, returns)
 
     def _returns(self, batch: EpisodeBatch, rewards: Tensor, mask: Tensor) -> Tensor:
         values = self.target_critic(batch).squeeze(-1)  # [B, T+1, N]

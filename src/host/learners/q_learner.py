@@ -145,7 +145,7 @@ class QLearner:
             self.reward_stats.update(rewards[mask.squeeze(-1) > 0])
             rewards = self.reward_stats.standardise(rewards)
         unavailable = batch["avail_actions"][:, 1:] == 0
-        return Experience(batch["actions"][:, :-1], rewards, ended, mask, unavailable)
+        return Experience(batch["actions"][:, :-1].long(), rewards, ended, mask, unavailable)
 
     def _step(self, batch: EpisodeBatch, experience: Experience) -> dict[str, Tensor]:
         """One gradient step on the squared TD error, mean over the steps that count."""

@@ -50,7 +50,7 @@ class ValueCritic(nn.Module):
         steps = slice(t, t + 1) if isinstance(t, int) else t or slice(None)
         parts = []
         for column, of_all in zip(self.columns, self.of_all, strict=True):
-            part = batch[column][:, steps]
+            part = batch[column][:, steps].float()
             parts.append(part.unsqueeze(2) if of_all else part)  # [B, T', 1 or N, x]
         rows = None
         if not self.obs_agent_id:

@@ -1,0 +1,102 @@
+"""Actions and the game's step as one compiled function of what was drawn for both."""
+
+import shutil
+from collections.abc import Callable
+from os import environ
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..functional.sampling import actions_drawn
+from ..games import Game, advances
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+NO_COMPILER = "population.compile=True: found no C++ compiler (%s), so that steps are not compiled"
+NOT_COMPILED = "population.compile=True: torch cannot compile the step of this game (%s), so that it is not"
+
+
+class Played(NamedTuple):
+    """Attributes:
+    actions: [B, N], the type of the game's states.
+    next_states: [B, N], likewise.
+    rewards: [B, N] float32.
+    """
+
+    actions: Tensor
+    next_states: Tensor
+    rewards: Tensor
+
+
+class CompiledStep:
+    """Draws everyone's action from thresholds and advances the game, fused by ``torch.compile``.
+
+    Random numbers are drawn outside, in the order of the plain step, and handed in: it plays what the plain
+    step plays. On CUDA it is captured in CUDA graphs. Where nothing can be compiled the same function runs as
+    it is, after one warning.
+
+    Args:
+        game: one that ``advances``, with kernels that do not depend on the step.
+        warn: of a logger, takes a format and its values.
+
+    Raises:
+        UserError: a game whose step is no function of its draws.
+    """
+
+    def __init__(self, game: Game, warn: Callable[..., None]) -> None:
+        if not advances(game) or game.time_dependent:
+            raise UserError(
+                f"population.compile=True: {type(game).__name__} is not stepped by one function of what is "
+                "drawn, set population.compile=False"
+            )
+        self.game, self.warn = game, warn
+        self.state_type = game.state_type
+        self._function: Callable[..., Played] = self.plain
+        self._compiles = has_compiler()
+        if self._compiles:
+            mode = "reduce-overhead" if game.device.type == "cuda" else None
+            self._function = torch.compile(self.plain, dynamic=False, mode=mode)
+        else:
+            warn(NO_COMPILER, environ.get("CXX") or ", ".join(COMPILERS))
+
+    def __call__(self, h: int, thresholds: Tensor, rows: Tensor, states: Tensor, counts: Tensor) -> Played:
+        """One step of all agents.
+
+        Args:
+            h: which step it is; not read.
+            thresholds: of the policy's rows, [B or 1, R, A - 1].
+            rows: of every agent, [B, N], integers.
+            states: [B, N] ``state_type``.
+            counts: of the agents over the places, [B, K] int64.
+        """
+        action_draws = torch.rand(states.shape, device=states.device)  # torch's generator, as samplers do
+        inputs = (thresholds, rows, states, counts, action_draws, self.game.draws(len(states)))
+        if not self._compiles:
+            return self.plain(*inputs)
+        try:
+            return Played(*(value.clone() if value.is_cuda else value for value in self._function(*inputs)))
+        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InvalidCxxCompiler) as error:
+            self._compiles = False
+            self.warn(NOT_COMPILED, str(error).strip().split("\n")[0])
+            return self.plain(*inputs)
+
+    def plain(
+        self,
+        thresholds: Tensor,
+        rows: Tensor,
+        states: Tensor,
+        counts: Tensor,
+        action_draws: Tensor,
+        draws: Tensor,
+    ) -> Played:
+        """The function that is compiled."""
+        actions = actions_drawn(thresholds, rows, action_draws, dtype=self.state_type)
+        step = self.game.advance(states, actions, counts, draws)
+        return Played(actions, step.next_states, step.rewards)
+
+
+def has_compiler() -> bool:
+    """Whether torch would find a C++ compiler: the one that CXX names, or one of those it knows."""
+    named = environ.get("CXX")
+    return any(shutil.which(name) for name in ((named,) if named else COMPILERS))

@@ -1,0 +1,212 @@
+"""The runner's step: small integers, few bytes, no copies, and the compiled form."""
+
+import logging
+
+import pytest
+import torch
+
+from mf_pmd.errors import UserError
+from mf_pmd.functional.distributions import count_values
+from mf_pmd.functional.sampling import inverse_cdf_thresholds
+from mf_pmd.games import TableGame
+from mf_pmd.games.a_beach import ABeach
+from mf_pmd.host.utils.random_states import seed_everything
+from mf_pmd.runners.compiled_step import CompiledStep, has_compiler
+from mf_pmd.runners.stepper import Stepper
+
+WORDS = ["env_args.n_agents=300", "env_args.horizon=5", "batch_size_run=3", "batch_size=3", "buffer_size=3"]
+LEARNERS = ("mf_pmd_tabular", "mf_pmd", "mf_q", "mf_ac", "ipmd", "munchausen_omd")
+
+
+def tensors(batch):
+    return {key: batch[key] for key in ("obs", "actions", "reward", "state", "terminated", "actions_onehot")}
+
+
+class Plain:
+    """Steps a game as it is stepped without the runner: ``reset`` and ``step_at``, in int64."""
+
+    state_type = torch.int64
+
+    def __init__(self, game):
+        self.game = game
+
+    def reset(self, batch_size):
+        return self.game.reset(batch_size)
+
+    def step(self, h, states, actions, counts):
+        return self.game.step_at(h, states, actions.long())
+
+
+@pytest.mark.parametrize("env", ["a_sis", "a_rps", "a_beach", "taxi_lite", "mfglib"])
+def test_small_integers_play_what_int64_plays(build, env):
+    words = WORDS if env != "mfglib" else [word for word in WORDS if "horizon" not in word]
+    played = []
+    for plainly in (False, True):
+        seed_everything(3)
+        runner = build("mf_pmd_tabular", env, *words).runner
+        if plainly:
+            runner.stepper = Plain(runner.game)
+            runner.layout[0]["obs"]["dtype"], runner.layout[0]["actions"]["dtype"] = (
+                torch.float32,
+                torch.int64,
+            )
+        batch = runner.run(test_mode=False)
+        played.append((tensors(batch), runner.game.generator.get_state(), torch.get_rng_state()))
+    (small, *streams), (wide, *others) = played
+    assert (small["obs"].dtype, wide["obs"].dtype) == (torch.uint8, torch.float32)
+    assert (small["actions"].dtype, wide["actions"].dtype) == (torch.uint8, torch.int64)
+    assert all(torch.equal(small[key].double(), wide[key].double()) for key in small)
+    assert all(torch.equal(one, two) for one, two in zip(streams, others, strict=True))
+
+
+@pytest.mark.parametrize("alg", LEARNERS)
+def test_an_agent_step_takes_few_bytes_and_is_stored_once(build, alg):
+    pieces = build(alg, "a_beach", *WORDS)
+    batch = pieces.runner.run(test_mode=False)
+    per_step = sum(column.nbytes for column in batch.data.stored.values()) / batch["reward"][:, :-1].numel()
+    assert per_step < 24
+    assert per_step == pytest.approx(
+        6 * 6 / 5, rel=0.1
+    )  # uint8, uint8 and float32, T + 1 of T; state a little
+    if pieces.buffer is None:
+        assert batch["obs"].data_ptr() == batch.data.stored["obs"].data_ptr()
+    pieces.learner.train(batch, 0, 0)
+
+
+def test_a_batch_of_one_epoch_needs_no_buffer(build):
+    assert build("mf_pmd_tabular", "a_beach", *WORDS).buffer is None
+    assert build("mf_pmd", "a_beach", *WORDS).buffer is None
+
+
+def test_agents_who_see_features_are_stored_as_ever(build):
+    batch = build("ippo", "a_beach", *WORDS, "hidden_dim=4").runner.run(test_mode=False)
+    assert (batch["obs"].dtype, batch["actions"].dtype) == (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize("alg", ["ippo", "iql", "mf_ppo"])
+def test_networks_of_the_host_may_see_numbers(build, alg):
+    pieces = build(
+        alg, "a_sis", "env_args.n_agents=6", "env_args.horizon=3", "hidden_dim=4", "observation=index"
+    )
+    batch = pieces.runner.run(test_mode=False)
+    assert batch["obs"].dtype == torch.uint8
+    if pieces.buffer is not None:
+        pieces.buffer.insert_episode_batch(batch)
+        batch = pieces.buffer.sample(pieces.runner.batch_size)
+    pieces.learner.train(batch, 0, 0)
+
+
+class Wandering(TableGame):
+    """Kernels that depend on the step."""
+
+    time_dependent = True
+
+    def transition_table(self, mu, personal, steps):
+        return torch.full((*mu.shape, 2), 0.5, dtype=mu.dtype)
+
+    def reward_table(self, mu, personal, steps):
+        return 0 * mu
+
+
+class Frozen(ABeach):
+    """A step of one's own."""
+
+    def sample_step(self, states, actions, others):
+        return super().sample_step(states, actions, others)
+
+
+@pytest.fixture
+def frozen(make_game):
+    beach = make_game("a_beach")
+    knobs = {name: getattr(beach, name) for name in ("c1", "c2", "c3", "noise", "eps", "eps_beta")}
+    return Frozen(n_agents=20, horizon=3, n_sites=10, bar=None, population="others", **knobs)
+
+
+def test_a_step_of_one_s_own_gets_int64_and_counts_for_itself(frozen):
+    stepper = Stepper(frozen)
+    states = stepper.reset(2)
+    step = stepper.step(0, states, torch.zeros(2, 20, dtype=torch.uint8), None)
+    assert states.dtype == step.next_states.dtype == torch.int64
+
+
+def inputs_of(game, seed=0):
+    states = game.reset(2).to(game.state_type)
+    policy = torch.softmax(torch.randn(1, game.n_states, game.n_actions), -1)
+    return inverse_cdf_thresholds(policy), states, states, count_values(states, game.n_states)
+
+
+def test_compiling_what_is_no_function_is_refused(frozen):
+    with pytest.raises(UserError, match=r"population.compile=True: Frozen .* set population.compile=False"):
+        CompiledStep(frozen, logging.getLogger("test").warning)
+    wandering = Wandering(
+        n_agents=4, n_states=2, n_actions=2, horizon=2, initial_law=torch.tensor([0.5, 0.5])
+    )
+    with pytest.raises(UserError, match="Wandering"):
+        CompiledStep(wandering, logging.getLogger("test").warning)
+
+
+@pytest.mark.parametrize("variable", ["CXX", "PATH"])
+def test_without_a_compiler_the_plain_step_plays_after_one_warning(build, monkeypatch, caplog, variable):
+    seed_everything(3)
+    plain = tensors(build("mf_pmd_tabular", "a_beach", *WORDS).runner.run(test_mode=False))
+    monkeypatch.setenv(variable, "/nonexistent")
+    assert not has_compiler()
+    seed_everything(3)
+    warned = []
+    monkeypatch.setattr(logging.Logger, "warning", lambda self, text, *values: warned.append(text % values))
+    runner = build("mf_pmd_tabular", "a_beach", *WORDS, "population.compile=True").runner
+    fallen_back = tensors(runner.run(test_mode=False))
+    runner.run(test_mode=False)
+    assert len([text for text in warned if "population.compile" in text]) == 1
+    assert all(torch.equal(plain[key], fallen_back[key]) for key in plain)
+
+
+def test_what_torch_cannot_compile_is_played_plainly_after_one_warning(make_game):
+    def refuse(*inputs):
+        raise torch._dynamo.exc.TorchDynamoException("no\nway")
+
+    warned = []
+    step = CompiledStep(make_game("a_beach", n_agents=20), lambda text, *values: warned.append(text % values))
+    step._compiles, step._function = True, refuse
+    for _ in range(2):
+        played = step(0, *inputs_of(step.game))
+        assert played.actions.shape == (2, 20)
+    assert [text for text in warned if "cannot compile" in text] == [
+        "population.compile=True: torch cannot compile the step of this game (no), so that it is not"
+    ]
+
+
+def test_the_compiled_runner_plays_what_the_plain_one_plays(build, monkeypatch):
+    # traced, and run without code being generated: the same operations, whatever a compiler makes of them
+    compile_as_it_is = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compile_as_it_is(f, backend="eager", dynamic=False))
+    monkeypatch.setattr("mf_pmd.runners.compiled_step.has_compiler", lambda: True)
+    played = []
+    for word in ("False", "True"):
+        seed_everything(3)
+        runner = build("mf_pmd_tabular", "a_beach", *WORDS, f"population.compile={word}").runner
+        batch = runner.run(test_mode=False)
+        played.append([*tensors(batch).values(), runner.game.generator.get_state(), torch.get_rng_state()])
+    assert runner.compiled is not None
+    assert runner.compiled._compiles
+    assert all(torch.equal(one, two) for one, two in zip(*played, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_compiler(), reason="no C++ compiler here")
+@pytest.mark.parametrize("key", ["a_sis", "a_rps", "a_beach", "taxi_lite"])
+def test_compiled_code_plays_what_the_plain_step_plays(make_game, key):
+    games = [make_game(key, n_agents=500) for _ in range(2)]
+    step = CompiledStep(games[1], pytest.fail)
+    torch.manual_seed(0)
+    first = inputs_of(games[0])
+    inputs_of(games[1])
+    for h in range(3):
+        torch.manual_seed(h)
+        draws = torch.rand(first[1].shape), games[0].draws(2)
+        expected = step.plain(*first, *draws)
+        torch.manual_seed(h)
+        found = step(h, *first)
+        assert torch.equal(found.actions, expected.actions)
+        assert torch.equal(found.next_states, expected.next_states)
+        assert torch.allclose(found.rewards, expected.rewards, rtol=1e-6)  # fused multiply and add round once
