@@ -211,15 +211,17 @@ class EpisodeBatch:
                 _fit(key, value, ones[index].shape)
                 return
             self.data.stored[key] = ones.clone(memory_format=torch.contiguous_format)
-        column = self.data.stored[key]
-        column[index] = _fit(key, self._as_tensor(key, value), column[index].shape)
-        if key in self.data.written:
-            self.data.written[key][index] = True
-
-    def _as_tensor(self, key: str, value: Any) -> Tensor:
         if not isinstance(value, Tensor):
             value = torch.as_tensor(np.asarray(value))
-        return value.to(device=self.device, dtype=self._dtype(key))
+        column = self.data.stored[key]
+        target = column[index]
+        value = _fit(key, value, target.shape)
+        if isinstance(index[0], slice):  # then the target is a view, and copying into it converts
+            target.copy_(value)
+        else:
+            column[index] = value.to(device=self.device, dtype=self._dtype(key))
+        if key in self.data.written:
+            self.data.written[key][index] = True
 
     def _is_expanded_ones(self, value: Tensor) -> bool:
         """Whether `value` is a single one seen through stride 0.
@@ -266,6 +268,8 @@ def _length(item: Any, size: int) -> int:
 
 def _fit(key: str, value: Tensor, shape: torch.Size) -> Tensor:
     """`value` in `shape`, if the two differ by axes of length one alone."""
+    if value.shape == shape:
+        return value
     if [size for size in value.shape if size != 1] != [size for size in shape if size != 1]:
         raise ValueError(f"{key}: a value of shape {tuple(value.shape)} does not fit {tuple(shape)}")
     return value.reshape(shape)
