@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from peaks import peak_of_training
 from rows import LEARNERS, NO_CUDA, RATE, RATIO, SECONDS, Options, no_cuda
 from timing import Parts, Row, Target, alternate, column, rates, ratios
 from traffic import CACHED_BYTES, copy_bandwidth, copy_seconds, held_bytes, moved_bytes
 from training import Training
+
+from mf_pmd.runners.compiled_step import has_compiler
 
 GAME = "a_beach"
 STEPPER = "mf_pmd_tabular"
@@ -24,6 +27,8 @@ COUNTED_EPISODES, COUNTED_HORIZON = 8, 50
 COUNTED_ROLLOUTS = 5  # a repetition
 UPDATES = 10  # a repetition
 EPOCHS, TESTED = 2, 8  # of the runs whose memory is measured; TESTED episodes a test
+COMPILED_FROM = 10**5  # agents; below, starting an operation is what a step costs
+NO_COMPILER = "no C++ compiler"
 BYTES = "bytes"
 
 STEP_AGENTS = {"cpu": 10**5, "cuda": 10**6}
@@ -35,36 +40,70 @@ PASSES_TARGET = Target(2, at_least=False)
 MEMORY_AGENTS, MEMORY_TARGET = 10**6, Target(4e9, at_least=False)
 
 
+class Way(NamedTuple):
+    """How the population runner plays: ``what``, as a row calls it, on so many ``threads``."""
+
+    what: str
+    words: tuple[str, ...]
+    threads: int
+
+
 def rollout_by_n(options: Options) -> list[Row]:
     """The population runner alone, 4 episodes of a_beach: agent-steps a second as N grows."""
-    row = partial(Row, "rollout_by_n", game=GAME, unit=RATE)
-    if no_cuda(options):
-        cases = [(agents, threads) for agents in options.scale_agents for threads in options.scale_threads]
-        return [row(what="runner", agents=n, threads=k, missing=NO_CUDA) for n, k in cases]
     rows = []
     for agents in options.scale_agents:
-        played = {k: _training(options, STEPPER, agents, k, _sizes(EPISODES)) for k in options.scale_threads}
-        steps = played[options.scale_threads[0]].agent_steps
-        count = max(1, min(MOST_ROLLOUTS, SHORTEST // steps))
-        contestants = {str(k): partial(training.rollouts, count) for k, training in played.items()}
-        measured = alternate(contestants, options.repeats)
-        for threads in options.scale_threads:
-            named = agents == STEP_AGENTS[options.device] and threads == max(options.scale_threads)
-            rows.append(
-                row(
-                    what="runner",
-                    agents=agents,
-                    threads=threads,
-                    values=rates(steps * count, column(measured[str(threads)], "total")),
-                    target=STEP_TARGETS[options.device] if named else None,
-                )
-            )
-    return rows + _limits(options, played[max(options.scale_threads)])
+        row = partial(Row, "rollout_by_n", game=GAME, agents=agents, unit=RATE)
+        played: dict[Way, Training] = {}
+        for way in _ways(options, agents):
+            if reason := _why_not(options, way):
+                rows.append(row(what=way.what, threads=way.threads, missing=reason))
+            else:
+                words = (*_sizes(EPISODES), *way.words)
+                played[way] = _training(options, STEPPER, agents, way.threads, words)
+        rows += _speeds(options, row, played)
+    return rows if no_cuda(options) else rows + _limits(options, played)
 
 
-def _limits(options: Options, training: Training) -> list[Row]:
-    """What an agent-step keeps and moves, and the speed of moving it over a copy's, round by round."""
-    agents, steps = max(options.scale_agents), training.agent_steps
+def _ways(options: Options, agents: int) -> list[Way]:
+    """As it is and, where a step is long enough, compiled, at every number of threads."""
+    ways = [Way("runner", (), threads) for threads in options.scale_threads]
+    if agents < COMPILED_FROM:
+        return ways
+    words = ("population.compile=True",)
+    return ways + [Way("runner, compiled", words, threads) for threads in options.scale_threads]
+
+
+def _why_not(options: Options, way: Way) -> str:
+    """Why this is not measured, if so."""
+    if no_cuda(options):
+        return NO_CUDA
+    return NO_COMPILER if way.words and not has_compiler() else ""
+
+
+def _speeds(options: Options, row: Callable[..., Row], played: dict[Way, Training]) -> list[Row]:
+    """Rows of ways that are played in turn."""
+    if not played:
+        return []
+    steps = next(iter(played.values())).agent_steps
+    count = max(1, min(MOST_ROLLOUTS, SHORTEST // steps))
+    contestants = {str(way): partial(training.rollouts, count) for way, training in played.items()}
+    measured = alternate(contestants, options.repeats)
+    rows = []
+    for way in played:
+        values = rates(steps * count, column(measured[str(way)], "total"))
+        found = row(what=way.what, threads=way.threads, values=values)
+        named = found.agents == STEP_AGENTS[options.device] and way.threads == max(options.scale_threads)
+        rows.append(replace(found, target=STEP_TARGETS[options.device]) if named else found)
+    return rows
+
+
+def _limits(options: Options, played: dict[Way, Training]) -> list[Row]:
+    """What an agent-step keeps and moves, and the speed of moving it over a copy's, round by round.
+
+    Of the runner as it is, whose operations can be seen one by one.
+    """
+    training = played[Way("runner", (), max(options.scale_threads))]
+    agents, steps = options.scale_agents[-1], training.agent_steps
     row = partial(Row, "rollout_by_n", game=GAME, agents=agents, threads=training.threads)
     columns = training.runner.run(test_mode=False).data.stored.values()
     kept = sum(held_bytes(tensor) for tensor in columns)

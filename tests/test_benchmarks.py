@@ -100,6 +100,8 @@ def test_targets_and_ratios(module):
 
 
 def test_the_rows_of_scale(module, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(module("scale"), "COMPILED_FROM", 20)
+    monkeypatch.setattr(module("scale"), "has_compiler", lambda: False)
     for name in ("MOST_ROLLOUTS", "COUNTED_ROLLOUTS"):
         monkeypatch.setattr(module("scale"), name, 1)
     monkeypatch.setattr(module("scale"), "COUNTED_HORIZON", 3)
@@ -109,6 +111,7 @@ def test_the_rows_of_scale(module, capsys, tmp_path, monkeypatch):
     cells, written = run(module, capsys, tmp_path, *words)
     assert [row[:4] for row in cells[2:]] == [
         ["rollout_by_n", "runner", "a_beach", "4"],
+        ["rollout_by_n", "runner, compiled", "a_beach", "20"],
         ["rollout_by_n", "runner", "a_beach", "20"],
         ["rollout_by_n", "batch, of an agent-step", "a_beach", "20"],
         ["rollout_by_n", "moved by operations, of an agent-step", "a_beach", "20"],
@@ -122,7 +125,8 @@ def test_the_rows_of_scale(module, capsys, tmp_path, monkeypatch):
     assert rows[-1]["values"] == [
         big / small for big, small in zip(rows[-2]["values"], rows[-3]["values"], strict=True)
     ]
-    assert rows[2]["median"] < rows[3]["median"]  # what is kept was moved, and more
+    assert rows[1]["missing"] == "no C++ compiler"
+    assert rows[3]["median"] < rows[4]["median"]  # what is kept was moved, and more
 
 
 def test_learning_by_n_is_timed_beside_its_counting(module, capsys, tmp_path, monkeypatch):
