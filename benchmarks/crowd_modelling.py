@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -104,7 +106,10 @@ def ring_walk(size: int) -> Tensor:
 
 
 def policy_table(game: Any, policy: Any, *, size: int, horizon: int) -> Tensor:
-    """A policy of OpenSpiel's as [H, S, A] float64: each state is reached by staying where one starts.
+    """A policy of OpenSpiel's as [H, S, A] float64.
+
+    Its tabular policies know a site at a step by one history alone, which they keep; any other policy is
+    asked where staying leads.
 
     Args:
         game: pyspiel's.
@@ -112,12 +117,19 @@ def policy_table(game: Any, policy: Any, *, size: int, horizon: int) -> Tensor:
         size, horizon: the game's S and H.
     """
     table = torch.zeros(horizon, size, 3, dtype=torch.float64)
+    for state in getattr(policy, "states", None) or staying(game, size=size, horizon=horizon):
+        s, h = ast.literal_eval(str(state))
+        for action, probability in policy.action_probabilities(state).items():
+            table[h, s, action] = probability
+    return table
+
+
+def staying(game: Any, *, size: int, horizon: int) -> Iterator[Any]:
+    """A state of OpenSpiel's for every site and step: that of an agent who stays where it starts."""
     for s in range(size):
         state = game.new_initial_state().child(s)
         for h in range(horizon):
-            for action, probability in policy.action_probabilities(state).items():
-                table[h, s, action] = probability
+            yield state
             if h < horizon - 1:
                 state = state.child(STAY).child(STAY)
                 state.update_distribution([1 / size] * size)
-    return table

@@ -120,17 +120,19 @@ def test_crowd_modelling_is_openspiels(module):
     pyspiel = pytest.importorskip("pyspiel")
     importlib.import_module("open_spiel.python.mfg.games.crowd_modelling")
     descent = importlib.import_module("open_spiel.python.mfg.algorithms.mirror_descent")
+    play = importlib.import_module("open_spiel.python.mfg.algorithms.fictitious_play")
     conv = importlib.import_module("open_spiel.python.mfg.algorithms.nash_conv")
     solvers, ours = module("solvers"), crowd(module)
     theirs = pyspiel.load_game("python_mfg_crowd_modelling", {"size": 5, "horizon": 4})
-    solver = descent.MirrorDescent(theirs, lr=0.5)
-    for _ in range(3):
-        table = module("crowd_modelling").policy_table(theirs, solver.get_policy(), size=5, horizon=4)
-        found = solvers.mean_field_exploitability(ours.mean_field_model(), tabular_policy(table)).item()
-        assert found / ours.reward_factor == pytest.approx(
-            conv.NashConv(theirs, solver.get_policy()).nash_conv(), abs=1e-9
-        )
-        solver.iteration()
+    for solver in (descent.MirrorDescent(theirs, lr=0.5), play.FictitiousPlay(theirs)):
+        for _ in range(3):
+            policy = solver.get_policy()
+            table = module("crowd_modelling").policy_table(theirs, policy, size=5, horizon=4)
+            torch.testing.assert_close(table.sum(-1), torch.ones(4, 5).double())
+            found = solvers.mean_field_exploitability(ours.mean_field_model(), tabular_policy(table)).item()
+            score = conv.NashConv(theirs, policy).nash_conv()
+            assert found / ours.reward_factor == pytest.approx(score, abs=1e-9)
+            solver.iteration()
 
 
 SMALL = ["env_args.knobs.n_floor=2", "env_args.knobs.floor_l=2", "env_args.knobs.floor_w=2"]
