@@ -88,7 +88,7 @@ def _epymarl(options: Options, agents: int) -> list[Row]:
     speed = {name: rates(steps[name], column(parts, "total")) for name, parts in measured.items()}
     rows = _speeds(row, speed) + _ratios(row, speed)
     rows += [row(what=name, unit=RATE, missing=reason) for name, reason in missing.items() if reason]
-    for name in set(theirs) & set(measured):
+    for name in (name for name in theirs if name in measured):
         peak = max(column(measured[name], "peak"))
         rows.append(row(what=f"{name}: peak memory, its runner's processes apart", unit=BYTES, values=[peak]))
     return rows

@@ -13,6 +13,7 @@ from typing import Any
 
 from growth import AXES, BASE, SYMBOLS, WAYS, Cost, Point, read
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 
 from mf_pmd.evaluation.figures import save
 from mf_pmd.evaluation.plots import PALETTE
@@ -40,6 +41,9 @@ def draw(costs: Mapping[Point, Cost], file: Path) -> Path:
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlabel(f"{SYMBOLS[axis]}, {NAMES[axis]}", fontsize=9)
+        sizes = sorted({point.size for point in costs if point.axis == axis})
+        panel.set_xticks(sizes, [named(size) for size in sizes])
+        panel.xaxis.set_minor_locator(NullLocator())
         panel.axvline(BASE[axis], color="gray", linewidth=0.7, linestyle=(0, (6, 3)))
         panel.tick_params(labelsize=8)
         panel.grid(True, linewidth=0.3)
@@ -47,6 +51,12 @@ def draw(costs: Mapping[Point, Cost], file: Path) -> Path:
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(WAYS), fontsize=8)
     return save(figure, file)
+
+
+def named(size: int) -> str:
+    """Powers of ten beyond a thousand as such."""
+    power = len(str(size)) - 1
+    return f"$10^{power}$" if size == 10**power and power > 3 else str(size)
 
 
 def draw_curve(panel: Any, costs: Mapping[Point, Cost], axis: str, way: str, part: str, **look: Any) -> None:

@@ -269,6 +269,12 @@ def test_growth_is_told_as_powers_and_drawn(module, capsys, tmp_path):
     file = tmp_path / "deep" / "growth.json"
     growth.write(file, {"cpu": "any"}, costs)
     assert growth.read(file) == costs
+    assert [module("growth_figure").named(size) for size in (3, 300, 1000, 10**6)] == [
+        "3",
+        "300",
+        "1000",
+        "$10^6$",
+    ]
     picture = module("growth_figure").draw(costs, tmp_path / "growth.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
 
