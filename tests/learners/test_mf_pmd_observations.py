@@ -53,7 +53,7 @@ def test_targets_are_those_of_the_trajectories(make, shake, words):
         observed = everywhere(learner, batch)
         log_policy = learner.mac.log_policy(observed)[:, agents]
         q_values = learner.critic(observed.features, observed.present)[:, agents]
-    actions = batch["actions"][:, :4, agents, 0].flatten(0, 1)
+    actions = batch["actions"][:, :4, agents, 0].long().flatten(0, 1)
     taken = q_values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
     values = taken if "td_target=sarsa" in words else (log_policy.exp() * q_values).sum(-1)
     entropies = -(log_policy.exp() * log_policy).sum(-1)

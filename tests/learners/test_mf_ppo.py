@@ -179,7 +179,7 @@ def test_the_batch_is_played_back(learner_and_batch):
     assert played.values.shape == played.log_probs.shape == (10, 5, 30)
     for t in range(4):
         policy = learner.mac.forward(batch, t)
-        taken = policy.gather(-1, batch["actions"][:, t]).squeeze(-1)
+        taken = policy.gather(-1, batch["actions"][:, t].long()).squeeze(-1)
         torch.testing.assert_close(played.log_probs[:, t].exp(), taken)
         rows = torch.arange(10), torch.full((10,), t)
         values = 3 + 2 * learner.evaluate(batch, *rows, None).values
