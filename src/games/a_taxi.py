@@ -94,6 +94,7 @@ class ATaxi(Game):
         self._appearing = self._bits[drawn]  # in region 1, by slot
         in_second = torch.where(drawn > 0, drawn + self.map.n_in_region, 0)
         self._appearing_in_second = self._bits[in_second]
+        self._shown = features_of_parts(self.n_places, self.n_addresses, device=self.device)
 
     def reset(self, batch_size: int) -> Tensor:
         """Uniform tiles, empty, no one waiting: [B, N] int64."""
@@ -165,17 +166,16 @@ class ATaxi(Game):
         the share of all agents there times the number of tiles, so that it is 1 where they are spread
         evenly, and 0 outside the map.
         """
-        tile, destination, waiting = parts.long().unbind(-1)
-        on = torch.eye(self.n_places, device=parts.device)[tile]
-        places = torch.arange(self.n_addresses, device=parts.device)
-        to = (destination.unsqueeze(-1) - 1 == places).float()
-        aboard = (destination > 0).unsqueeze(-1).float()
-        there = ((waiting.unsqueeze(-1) >> places) & 1).float()
-        clock = progress.unsqueeze(-1).expand(tile.shape).unsqueeze(-1).float()
-        seen = [on, to, aboard, there, clock]
+        tile, destination, waiting = parts.long().flatten(0, -2).unbind(-1)
+        half = self.n_addresses // 2
+        rows = (tile, destination, waiting & (1 << half) - 1, waiting >> half)
+        tables = (table.to(parts.device) for table in self._shown)
+        seen = [table.index_select(0, row) for table, row in zip(tables, rows, strict=True)]
+        shape = parts.shape[:-1]
+        seen.append(progress.unsqueeze(-1).expand(shape).reshape(-1, 1).float())
         if self.observe_density:
-            seen.append(self._densities(tile, population))
-        return torch.cat(seen, -1)
+            seen.append(self._densities(tile.view(shape), population).flatten(0, -2))
+        return torch.cat(seen, -1).view(*shape, -1)
 
     def tallies(self, states: Tensor, actions: Tensor, next_states: Tensor) -> dict[str, Tensor]:
         """Taxis whose move was jammed, and those that carry a passenger."""
@@ -189,3 +189,17 @@ class ATaxi(Game):
         around = torch.cat([population, torch.zeros_like(population[..., :1])], -1).float()  # [..., K + 1]
         by_tile = self.n_places * around[..., self.map.beside.to(tile.device)]  # [..., K, 5]
         return by_tile.gather(-2, tile.unsqueeze(-1).expand(*tile.shape, by_tile.shape[-1]))
+
+
+def features_of_parts(n_places: int, n_addresses: int, *, device: torch.device) -> tuple[Tensor, ...]:
+    """What is shown of each part, a row for each of its values, so that features are looked up.
+
+    Of a tile [K, K] and of a destination's address [R + 1, R + 1], the last number whether it is one; of the
+    lower and of the upper half of the waiting map [2^(R/2), R/2] each, its bits.
+    """
+    addresses = torch.arange(n_addresses + 1, device=device)
+    one_hot = (addresses.unsqueeze(1) == addresses[1:]).float()
+    half = torch.arange(n_addresses // 2, device=device)
+    bits = (torch.arange(1 << len(half), device=device).unsqueeze(1) >> half & 1).float()
+    aboard = (addresses > 0).float().unsqueeze(1)
+    return torch.eye(n_places, device=device), torch.cat([one_hot, aboard], 1), bits, bits
