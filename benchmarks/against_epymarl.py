@@ -21,6 +21,7 @@ from rows import (
     NO_HOME,
     RATE,
     RATIO,
+    SPEED_TARGETS,
     TARGET_GAME,
     Options,
     no_cuda,
@@ -32,7 +33,6 @@ from upstream import upstream_epochs
 CENTRAL = ("ippo", "mappo")  # those with a critic, which sees the index
 BYTES = "bytes"
 TARGET_AGENTS = 1000
-SPEED_TARGETS = {"mf_pmd_tabular": Target(10e6, at_least=True), "mf_pmd": Target(3e6, at_least=True)}
 RATIO_TARGETS = {"mf_pmd_tabular": Target(1000, at_least=True), "mf_pmd": Target(300, at_least=True)}
 
 

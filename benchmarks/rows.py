@@ -18,7 +18,7 @@ from upstream import upstream_epochs
 LEARNERS = ("mf_pmd_tabular", "mf_pmd")
 BASELINES = ("ippo", "mappo", "ia2c", "maa2c", "iql", "vdn", "qmix")
 TARGET_GAME = "a_sis"
-SPEED_TARGETS = {"mf_pmd_tabular": Target(5e6, at_least=True), "mf_pmd": Target(1e6, at_least=True)}
+SPEED_TARGETS = {"mf_pmd_tabular": Target(1e7, at_least=True), "mf_pmd": Target(3e6, at_least=True)}
 BASELINE_TARGETS = dict.fromkeys(BASELINES, Target(1e5, at_least=True))
 TAXIS = ("a_taxi", "taxi_lite")
 SIMULATOR_TARGET = Target(3e6, at_least=True)
