@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .base import PopulationGame
 from .game import Game
 
 VIEWS = ("index", "features")
@@ -44,5 +45,5 @@ def observe(view: str, game: Game, states: Tensor, population: Tensor, progress:
 
 
 def sees_its_number(game: Game) -> bool:
-    """Whether ``index`` shows an agent one number, that of its local state."""
-    return game.n_states is not None and game.n_parts == 1
+    """Whether ``index`` shows an agent the number of its local state, and no ``parts`` of an author's own."""
+    return isinstance(game, PopulationGame) and type(game).parts is PopulationGame.parts

@@ -112,6 +112,10 @@ class CountingRunner(PopulationRunner):
 
     # One batch of episodes.
 
+    def _plays_compiled(self, test_mode: bool) -> bool:
+        """No agent is stepped."""
+        return False
+
     def _play(self, *, test_mode: bool, score: TestScore | None = None, **_: Any) -> tuple[Any, Tensor]:
         """A batch of episodes, and the mean return of each type [B, G]; ``score`` watches.
 

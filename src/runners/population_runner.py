@@ -36,6 +36,10 @@ SCALED = (
     "rewards are %.6g times the game's own plus %.6g, in [0, 1]: divide returns' differences and "
     "exploitabilities by %.6g for its own units"
 )
+NOT_FUSED = (
+    "population.compile=True: with runner=%s and mac=%s nothing is compiled, for no step draws every agent's "
+    "action from the rows of one policy"
+)
 MOST_BYTES = 2**40  # on a device whose memory is not asked for
 
 
@@ -155,6 +159,8 @@ class PopulationRunner:
         self.score = self._new_score()
         if self.game.has_tables and self.score.deviations is None:
             self.logger.console_logger.warning(TOO_MANY, self.args.test_nepisode, MOST_ENTRIES)
+        if self.compiled is not None and not self._plays_compiled(test_mode=False):
+            self.logger.console_logger.warning(NOT_FUSED, self.args.runner, self.args.mac)
 
     @torch.no_grad()
     def run(self, test_mode: bool = False) -> Any:

@@ -96,6 +96,13 @@ def test_networks_of_the_host_may_see_numbers(build, alg):
     pieces.learner.train(batch, 0, 0)
 
 
+def test_parts_of_one_s_own_are_shown_as_they_are(build, monkeypatch):
+    monkeypatch.setattr(ABeach, "parts", lambda self, states: states.unsqueeze(-1) / 4)
+    batch = build("mf_ppo", "a_beach", *WORDS, "observation=index").runner.run(test_mode=False)
+    assert batch["obs"].dtype == torch.float32
+    assert batch["obs"].unique().tolist() == [site / 4 for site in range(10)]
+
+
 class Wandering(TableGame):
     """Kernels that depend on the step."""
 
@@ -159,6 +166,26 @@ def test_without_a_compiler_the_plain_step_plays_after_one_warning(build, monkey
     runner.run(test_mode=False)
     assert len([text for text in warned if "population.compile" in text]) == 1
     assert all(torch.equal(plain[key], fallen_back[key]) for key in plain)
+
+
+@pytest.mark.parametrize(
+    ("alg", "env", "words"),
+    [
+        ("mf_pmd_tabular", "a_beach", ["runner=counts"]),
+        ("mf_ppo", "a_taxi", ["hidden_dim=4"]),
+        ("ipmd", "a_beach", []),
+    ],
+)
+def test_a_run_of_which_nothing_is_compiled_says_so(build, monkeypatch, alg, env, words):
+    warned = []
+    monkeypatch.setattr(logging.Logger, "warning", lambda self, text, *values: warned.append(text % values))
+    monkeypatch.setattr("mf_pmd.runners.compiled_step.has_compiler", lambda: True)
+    for word in ("False", "True"):
+        assert not [text for text in warned if "population.compile" in text]
+        build(alg, env, *WORDS, *words, f"population.compile={word}")
+    (said,) = [text for text in warned if "population.compile" in text]
+    assert "nothing is compiled" in said
+    assert all(word in said for word in words if word.startswith("runner"))
 
 
 def test_what_torch_cannot_compile_is_played_plainly_after_one_warning(make_game):
