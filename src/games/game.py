@@ -243,6 +243,7 @@ STEPPING = (
     "step_at",
     "sample_step",
     "uniforms",
+    "draws",
     "places",
     "state_distribution_met",
     "distribution_met",

@@ -125,6 +125,14 @@ def test_a_subclass_with_a_step_of_its_own_is_not_advanced(make_game):
     assert not advances(own)
 
 
+@pytest.mark.parametrize("name", ["draws", "uniforms", "step", "places", "distribution_met"])
+def test_whatever_a_step_is_made_of_may_be_one_s_own(make_game, name):
+    game = make_game("a_beach", **SMALL)
+    assert advances(game)
+    game.__class__ = type("Own", (ABeach,), {name: getattr(ABeach, name)})
+    assert not advances(game)
+
+
 def test_types_of_agents_are_found_anew_when_they_change():
     class Pair(TableGame):
         def __init__(self):
