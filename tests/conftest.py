@@ -58,6 +58,19 @@ def benchmark_module() -> Callable[[str], ModuleType]:
     return _benchmark
 
 
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Import a module of benchmarks/ as its scripts do, and leave no trace of it."""
+    threads, known = torch.get_num_threads(), set(sys.modules)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    yield importlib.import_module
+    for name in set(sys.modules) - known:
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if Path(file).parent == BENCHMARKS:
+            del sys.modules[name]
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def make_game() -> Callable[..., games.PopulationGame]:
     """A game with the defaults of its yaml file, some of them changed."""

@@ -1,9 +1,7 @@
 """The form of the benchmarks, never their times, and the arithmetic of both scripts."""
 
 import contextlib
-import importlib
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,19 +13,6 @@ from mf_pmd import games
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 HEAD = ["benchmark", "what", "game", "N", "threads", "median", "min", "max", "target", "met"]
-
-
-@pytest.fixture
-def module(monkeypatch):
-    """Import a module of benchmarks/ as its scripts do, and leave no trace of it."""
-    threads, known = torch.get_num_threads(), set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module
-    for name in set(sys.modules) - known:
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if Path(file).parent == BENCHMARKS:
-            del sys.modules[name]
-    torch.set_num_threads(threads)
 
 
 def run(module, capsys, tmp_path, *words):

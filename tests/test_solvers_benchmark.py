@@ -16,19 +16,6 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 pytest.importorskip("mfglib")
 
 
-@pytest.fixture
-def module(monkeypatch):
-    """Import a module of benchmarks/ as its scripts do, and leave no trace of it."""
-    threads, known = torch.get_num_threads(), set(sys.modules)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module
-    for name in set(sys.modules) - known:
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if Path(file).parent == BENCHMARKS:
-            del sys.modules[name]
-    torch.set_num_threads(threads)
-
-
 def crowd(module, **changes):
     sizes = {"n_agents": 50, "size": 5, "horizon": 4, "population": "all"} | changes
     return module("crowd_modelling").CrowdModelling(**sizes)
