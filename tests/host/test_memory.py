@@ -1,5 +1,6 @@
 """One line when memory runs out."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,23 @@ def test_the_cpu_s_own_refusal_is_told():
         torch.empty(2**58, dtype=torch.uint8)  # more than any machine maps
     assert str(told.value) == f"out of memory, 2.68e+08 GiB more were needed: {LOWER}"
     assert isinstance(told.value.__cause__, RuntimeError)
+
+
+def test_a_container_that_cannot_grow_is_told():
+    with pytest.raises(UserError) as told, memory_told(CONFIG):
+        torch.zeros(1).expand(2**55).topk(1)  # sorts in a std::vector, and then says std::bad_alloc alone
+    assert str(told.value) == f"out of memory: {LOWER}"
+    assert isinstance(told.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("size", "needed"), [(2**55, "32.0 PiB"), (999 * 2**50, "999 PiB"), (2**60, "1.00 EiB")]
+)
+def test_numpy_s_refusal_is_told(size, needed):
+    with pytest.raises(UserError) as told, memory_told(CONFIG):
+        np.empty(size, dtype=np.uint8)
+    assert str(told.value) == f"out of memory, {needed} more were needed: {LOWER}"
+    assert isinstance(told.value.__cause__, MemoryError)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from typing import Any
 
 from ...errors import UserError
 
-# torch's words, on a CPU and on a GPU
-RAN_OUT = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
-ASKED_FOR = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)", re.IGNORECASE)
+# torch's words, on a CPU, on a GPU and where C++ containers grow; its errors are RuntimeErrors
+RAN_OUT = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc", re.IGNORECASE)
+# torch's words, and those of numpy, whose error is a MemoryError
+ASKED_FOR = re.compile(r"(?:tried|unable) to allocate (\d+(?:\.\d+)?)\.? ?(bytes|[KMGTPE]iB)", re.IGNORECASE)
 
 
 @contextmanager
