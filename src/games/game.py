@@ -250,8 +250,17 @@ STEPPING = (
 )
 
 
-def advances(game: Game) -> bool:
-    """Whether ``advance`` may stand for ``step``: no subclass changed what a step is after it was defined."""
+def advances(game: object) -> bool:
+    """Whether ``advance`` may stand for ``step``: nobody changed what a step is after it was defined.
+
+    Neither a subclass nor the instance, whose own attributes come last. Whatever stands in for a game and is
+    none is asked for steps: what it hands on, and to whom, cannot be told from outside.
+    """
+    if not isinstance(game, Game):
+        return False
+    own = vars(game)
+    if any(name in own for name in ("advance", *STEPPING)):
+        return "advance" in own
     owners = {name: _owner(type(game), name) for name in ("advance", *STEPPING)}
     last = owners.pop("advance")
     return last is not Game and all(issubclass(last, owner) for owner in owners.values())

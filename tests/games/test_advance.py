@@ -6,6 +6,7 @@ import torch
 from mf_pmd.functional.distributions import count_values, others_distribution
 from mf_pmd.games import REGISTRY, Step, TableGame, advances
 from mf_pmd.games.a_beach import ABeach
+from mf_pmd.runners.stepper import Stepper
 
 SMALL = {"n_agents": 40, "horizon": 4}
 KEYS = sorted(REGISTRY)
@@ -131,6 +132,34 @@ def test_whatever_a_step_is_made_of_may_be_one_s_own(make_game, name):
     assert advances(game)
     game.__class__ = type("Own", (ABeach,), {name: getattr(ABeach, name)})
     assert not advances(game)
+
+
+@pytest.mark.parametrize("name", ["draws", "step", "sample_step"])
+def test_an_instance_may_have_a_step_of_its_own(make_game, name):
+    game = make_game("a_beach", **SMALL)
+    setattr(game, name, getattr(make_game("a_beach", **SMALL), name))
+    assert not advances(game)
+    game.advance = game.advance  # by whoever knows what the step is now
+    assert advances(game)
+
+
+def test_what_stands_in_for_a_game_is_asked_for_steps(make_game):
+    class Watched:
+        """Hands everything on to a game, one whose step is its own."""
+
+        def __init__(self, game):
+            self.game = game
+
+        def __getattr__(self, name):
+            return getattr(self.game, name)
+
+    own = make_game("a_beach", **SMALL)
+    own.__class__ = type("Own", (ABeach,), {"sample_step": Frozen.sample_step})
+    watched = Watched(own)
+    assert not advances(watched)
+    states = Stepper(watched).reset(2)
+    step = Stepper(watched).step(0, states, torch.zeros(2, 40, dtype=torch.uint8), None)
+    assert torch.equal(step.next_states, states)  # frozen
 
 
 def test_types_of_agents_are_found_anew_when_they_change():
