@@ -4,6 +4,7 @@ import copy
 import logging
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -228,6 +229,29 @@ def test_observations_that_change_size_are_refused(make, lamps):
         UserError, match=r"^env=lamps: get_obs gave shape \(5, 3\) at step 1 where .* \(5, 2\); .* pad"
     ):
         pieces.runner.run(test_mode=False)
+
+
+def test_rows_of_several_sizes_are_refused(make, lamps, monkeypatch):
+    pieces = make("env_args.n_agents=5", env=lamps(horizon=H))
+    monkeypatch.setattr(
+        type(pieces.runner.envs[0]), "get_obs", lambda self: [np.zeros(2 + i) for i in range(5)]
+    )
+    with pytest.raises(UserError, match=r"^env=lamps: get_obs gave rows of several sizes at step 0 where "):
+        pieces.runner.run(test_mode=False)
+
+
+def test_an_observation_is_converted_once(make, lamps, monkeypatch):
+    class Row:
+        converted = 0
+
+        def __array__(self, dtype=None, copy=None):
+            Row.converted += 1
+            return np.zeros(2, dtype=np.float32)
+
+    pieces = make("env_args.n_agents=5", env=lamps(horizon=H))
+    monkeypatch.setattr(type(pieces.runner.envs[0]), "get_obs", lambda self: [Row() for _ in range(5)])
+    batch = pieces.runner.run(test_mode=False)
+    assert Row.converted == 5 * batch["filled"].sum()
 
 
 def test_it_plays_a_population_game_under_another_runner(make):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
 from collections import defaultdict
@@ -152,15 +153,16 @@ class EpisodeRunner:
 
     def _seen(self, env: Any, key: str, shape: tuple[int, ...], t: int) -> np.ndarray:
         """One view of one environment, of the size that it announced."""
-        rows = getattr(env, f"get_{key}")()
-        ragged = key != "state" and len({np.shape(row) for row in rows}) > 1
-        if ragged or np.size(rows) != np.prod(shape):
-            found = "rows of several sizes" if ragged else f"shape {np.shape(rows)}"
-            raise UserError(
-                f"env={self.args.env}: get_{key} gave {found} at step {t} where get_env_info announced "
-                f"{shape}; sizes must stay: pad what varies, show agents who are absent as zeros"
-            )
-        return np.asarray(rows).reshape(shape)
+        rows, found = getattr(env, f"get_{key}")(), "rows of several sizes"
+        with contextlib.suppress(ValueError):  # what numpy says of these
+            seen = np.asarray(rows)
+            if seen.size == np.prod(shape):
+                return seen.reshape(shape)
+            found = f"shape {seen.shape}"
+        raise UserError(
+            f"env={self.args.env}: get_{key} gave {found} at step {t} where get_env_info announced "
+            f"{shape}; sizes must stay: pad what varies, show agents who are absent as zeros"
+        )
 
     def _step(
         self, running: list[int], actions: torch.Tensor, render: bool
