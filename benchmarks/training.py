@@ -86,8 +86,7 @@ class Training:
         config = load_config(algorithm, game, words, cli.CONFIG_ROOTS)
         check_config(config)
         seed_everything(config["seed"])
-        console = console_logger()
-        pieces = assemble(make_args(config, "benchmark", console), logger or Logger(console))
+        pieces = assemble(make_args(config, "benchmark"), logger or Logger(console_logger()))
         self.runner, self.learner, self.buffer = pieces.runner, pieces.learner, pieces.buffer
         self.batch_size = pieces.args.batch_size
         self.threads, self.device = threads, device

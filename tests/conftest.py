@@ -184,7 +184,7 @@ def build(configure: Any) -> Callable[..., Any]:
         config = configure(alg, env, *words)
         check_config(config)
         seed_everything(config["seed"])
-        return assemble(make_args(config, "token", console_logger()), logger or RecordingLogger())
+        return assemble(make_args(config, "token"), logger or RecordingLogger())
 
     return make
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import os
 from dataclasses import dataclass
@@ -93,13 +92,11 @@ def game_name(config: dict[str, Any]) -> str:
     return str(name)
 
 
-def make_args(config: dict[str, Any], token: str, console: logging.Logger) -> SimpleNamespace:
-    """The settings as the pieces read them."""
+def make_args(config: dict[str, Any], token: str) -> SimpleNamespace:
+    """The settings as the pieces read them; a GPU that is not there is none that is used."""
     args = SimpleNamespace(**copy.deepcopy(config))
     args.unique_token = token
-    if args.use_cuda and not torch.cuda.is_available():
-        console.warning("use_cuda=True, but torch finds no GPU here: running on the CPU")
-        args.use_cuda = False
+    args.use_cuda = args.use_cuda and torch.cuda.is_available()
     args.device = "cuda" if args.use_cuda else "cpu"
     args.test_nepisode = max(args.test_nepisode // args.batch_size_run, 1) * args.batch_size_run
     args.env_args["seed"] = args.seed

@@ -29,6 +29,7 @@ from .utils.wandb_sink import Draw
 
 Finish = Callable[[Path], None]
 ARTIFACTS = "population.npz"
+NO_GPU = "use_cuda=True, but torch finds no GPU here: running on the CPU"
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,12 @@ def train(config: dict[str, Any], finish: Finish | None = None, draw: Draw | Non
     token = _token(config)
     logger = Logger(console)
     seed_everything(config["seed"])
-    pieces = _assemble(make_args(config, token, console), logger)
+    pieces = _assemble(make_args(config, token), logger)
     loop = Loop(pieces, config, results / "models" / token)
     _restore(loop)
     _require_writable(results, config["local_results_path"])
+    if config["use_cuda"] and not pieces.args.use_cuda:
+        console.warning(NO_GPU)
     if drawn:
         console.info("seed=%d (drawn)", config["seed"])
     experiment, observer = _experiment(config, results)
