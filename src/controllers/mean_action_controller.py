@@ -14,8 +14,7 @@ from ..functional.mean_action import boltzmann_policy, uniform_mean_action
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanActionQAgent
 from .checks import require_playable, require_same
-from .mean_field_controller import InverseCDFSampler
-from .population_mac import PopulationMAC
+from .population_mac import InverseCDFSampler, PopulationMAC
 
 CONTROLLER_FILE = "controller.th"
 

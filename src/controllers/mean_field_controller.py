@@ -9,31 +9,17 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..functional.integers import as_integers, smallest_integer
+from ..functional.integers import as_integers
 from ..functional.mean_field import Policy
-from ..functional.sampling import actions_drawn, inverse_cdf_thresholds
 from ..modules.agents import REGISTRY as AGENTS
 from ..modules.agents import MeanFieldAgent, MeanFieldNetworkAgent
 from ..modules.agents.choose import chosen_agent
 from ..modules.features import feature_size
 from ..modules.policy_history import OUTPUT_POLICIES, PolicyHistory
 from .checks import require_playable, require_same
-from .population_mac import PopulationMAC
+from .population_mac import InverseCDFSampler, PopulationMAC
 
 POLICY_FILE = "policy.th"
-
-
-class InverseCDFSampler:
-    """Draws one action an agent by inverting the distribution function of its state's row.
-
-    Draws come from torch's global generator, as those of the host's own action selectors do.
-    """
-
-    def select_action(self, policy: Tensor, states: Tensor) -> Tensor:
-        """pi [B or 1, S, A] and states [B, N] -> actions [B, N], int64 for int64, else a small type too."""
-        dtype = states.dtype if states.dtype == torch.int64 else smallest_integer(policy.shape[-1])
-        draws = torch.rand(states.shape, device=states.device)
-        return actions_drawn(inverse_cdf_thresholds(policy), states, draws, dtype=dtype)
 
 
 class MeanFieldMAC(PopulationMAC):

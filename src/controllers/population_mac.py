@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..functional.sampling import inverse_cdf_thresholds
+from ..functional.integers import smallest_integer
+from ..functional.sampling import actions_drawn, inverse_cdf_thresholds
 from .checks import require_population
 
 
@@ -16,6 +17,19 @@ class Sampler(Protocol):
     def select_action(self, policy: Tensor, rows: Tensor, /) -> Tensor:
         """Rows of a policy and every agent's row [B, N], integers -> actions [B, N], integers."""
         ...
+
+
+class InverseCDFSampler:
+    """Draws one action an agent by inverting the distribution function of its state's row.
+
+    Draws come from torch's global generator, as those of the host's own action selectors do.
+    """
+
+    def select_action(self, policy: Tensor, states: Tensor) -> Tensor:
+        """pi [B or 1, S, A] and states [B, N] -> actions [B, N], int64 for int64, else a small type too."""
+        dtype = states.dtype if states.dtype == torch.int64 else smallest_integer(policy.shape[-1])
+        draws = torch.rand(states.shape, device=states.device)
+        return actions_drawn(inverse_cdf_thresholds(policy), states, draws, dtype=dtype)
 
 
 class PopulationMAC:
@@ -56,6 +70,17 @@ class PopulationMAC:
         """
         policy, rows = self._played(ep_batch, t_ep, bs, test_mode)
         return self.action_selector.select_action(policy, rows)
+
+    @property
+    def draws_from_thresholds(self) -> bool:
+        """Whether ``thresholds`` tells all of how actions are drawn: by no sampler or selection of one's own.
+
+        A runner may then draw them itself. A subclass that gives other ``thresholds`` to go with its own way
+        of selecting declares it.
+        """
+        drawn_by = (self.select_actions, self.action_selector.select_action)
+        ours = (PopulationMAC.select_actions, InverseCDFSampler.select_action)
+        return tuple(getattr(method, "__func__", None) for method in drawn_by) == ours
 
     def thresholds(self, ep_batch: Any, t: int, *, test_mode: bool = False) -> tuple[Tensor, Tensor]:
         """What actions are drawn from, if rows are shared: [B or 1, R, A - 1], and everyone's row [B, N]."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..controllers.mean_field_controller import InverseCDFSampler
+from ..controllers.population_mac import InverseCDFSampler
 from ..controllers.private_table_mac import PrivateSampler
 from ..errors import UserError
 from ..functional.checks import require_policy

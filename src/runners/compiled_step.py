@@ -1,8 +1,11 @@
 """Actions and the game's step as one compiled function of what was drawn for both."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from os import environ
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -12,8 +15,8 @@ from ..errors import UserError
 from ..functional.sampling import actions_drawn
 from ..games import Game, advances
 
-COMPILERS = ("g++", "clang++", "c++", "cl")
-NO_COMPILER = "population.compile=True: found no C++ compiler (%s), so that steps are not compiled"
+COMPILERS = ("g++", "clang++", "c++")
+NO_COMPILER = "population.compile=True: found no C++ compiler that works (%s), so that steps are not compiled"
 NOT_COMPILED = "population.compile=True: torch cannot compile the step of this game (%s), so that it is not"
 
 
@@ -76,7 +79,11 @@ class CompiledStep:
             return self.plain(*inputs)
         try:
             return Played(*(value.clone() if value.is_cuda else value for value in self._function(*inputs)))
-        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InvalidCxxCompiler) as error:
+        except (
+            torch._dynamo.exc.TorchDynamoException,
+            torch._inductor.exc.InvalidCxxCompiler,
+            torch._inductor.exc.CppCompileError,
+        ) as error:
             self._compiles = False
             self.warn(NOT_COMPILED, str(error).strip().split("\n")[0])
             return self.plain(*inputs)
@@ -97,6 +104,20 @@ class CompiledStep:
 
 
 def has_compiler() -> bool:
-    """Whether torch would find a C++ compiler: the one that CXX names, or one of those it knows."""
+    """Whether torch would find a C++ compiler that works: the one that CXX names, or one that it knows."""
     named = environ.get("CXX")
-    return any(shutil.which(name) for name in ((named,) if named else COMPILERS))
+    return any(compiles(name) for name in ((named,) if named else COMPILERS))
+
+
+def compiles(compiler: str) -> bool:
+    """Whether a program makes a shared library of C++, tried on an empty one."""
+    if shutil.which(compiler) is None:
+        return False
+    with TemporaryDirectory() as folder:
+        library = Path(folder) / "empty.so"
+        command = [compiler, "-x", "c++", "-shared", "-fPIC", "-o", str(library), "-"]
+        try:
+            subprocess.run(command, input=b"", capture_output=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return False
+        return library.is_file()  # there are programs that do nothing, and well

@@ -38,7 +38,7 @@ SCALED = (
 )
 NOT_FUSED = (
     "population.compile=True: with runner=%s and mac=%s nothing is compiled, for no step draws every agent's "
-    "action from the rows of one policy"
+    "action from the rows of one policy by inverting their sums"
 )
 MOST_BYTES = 2**40  # on a device whose memory is not asked for
 
@@ -274,7 +274,7 @@ class PopulationRunner:
         """Whether actions are drawn and the game is stepped by one function: in training, if asked for."""
         if self.compiled is None or test_mode:
             return False
-        return getattr(self.mac, "shares_policy", False) and hasattr(self.mac, "thresholds")
+        return getattr(self.mac, "draws_from_thresholds", False)
 
     def _observed(self, states: Tensor, population: Tensor, progress: float) -> Tensor:
         """[B, N, O]."""

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mf_pmd.controllers.mean_field_controller import InverseCDFSampler
+from mf_pmd.controllers.population_mac import InverseCDFSampler
 from mf_pmd.errors import UserError
 from mf_pmd.functional.mean_field import mean_field_flow
 

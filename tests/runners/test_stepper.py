@@ -1,10 +1,14 @@
 """The runner's step: small integers, few bytes, no copies, and the compiled form."""
 
 import logging
+import shutil
+from types import MethodType
 
 import pytest
 import torch
 
+from mf_pmd.controllers.mean_field_controller import MeanFieldMAC
+from mf_pmd.controllers.population_mac import InverseCDFSampler
 from mf_pmd.errors import UserError
 from mf_pmd.functional.distributions import count_values
 from mf_pmd.functional.sampling import inverse_cdf_thresholds
@@ -152,11 +156,19 @@ def test_compiling_what_is_no_function_is_refused(frozen):
         CompiledStep(wandering, logging.getLogger("test").warning)
 
 
-@pytest.mark.parametrize("variable", ["CXX", "PATH"])
-def test_without_a_compiler_the_plain_step_plays_after_one_warning(build, monkeypatch, caplog, variable):
+NO_COMPILERS = {
+    "named and not there": ("CXX", "/nonexistent"),
+    "none": ("PATH", "/nonexistent"),
+    "there and compiles nothing": ("CXX", shutil.which("false")),
+    "there and does nothing": ("CXX", shutil.which("true")),
+}
+
+
+@pytest.mark.parametrize(("variable", "value"), NO_COMPILERS.values(), ids=NO_COMPILERS)
+def test_without_a_compiler_the_plain_step_plays_after_one_warning(build, monkeypatch, variable, value):
     seed_everything(3)
     plain = tensors(build("mf_pmd_tabular", "a_beach", *WORDS).runner.run(test_mode=False))
-    monkeypatch.setenv(variable, "/nonexistent")
+    monkeypatch.setenv(variable, value)
     assert not has_compiler()
     seed_everything(3)
     warned = []
@@ -186,6 +198,49 @@ def test_a_run_of_which_nothing_is_compiled_says_so(build, monkeypatch, alg, env
     (said,) = [text for text in warned if "population.compile" in text]
     assert "nothing is compiled" in said
     assert all(word in said for word in words if word.startswith("runner"))
+
+
+class Lazy(InverseCDFSampler):
+    """A sampler of one's own, by which everyone plays the first action."""
+
+    def select_action(self, policy, rows):
+        return torch.zeros_like(rows)
+
+
+def lazily(self, ep_batch, t_ep, t_env, bs=slice(None), test_mode=False):
+    return torch.zeros_like(ep_batch["obs"][bs, t_ep, :, 0])
+
+
+@pytest.mark.parametrize("word", ["False", "True"])
+@pytest.mark.parametrize("way", ["sampler", "selection of a class", "selection of an instance"])
+def test_a_way_of_drawing_actions_of_one_s_own_is_played(build, monkeypatch, way, word):
+    warned = []
+    monkeypatch.setattr(logging.Logger, "warning", lambda self, text, *values: warned.append(text % values))
+    monkeypatch.setattr("mf_pmd.runners.compiled_step.has_compiler", lambda: True)
+    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    make = MeanFieldMAC.__init__
+
+    def make_with_an_own_way(self, *args):
+        make(self, *args)
+        if way == "sampler":
+            self.action_selector = Lazy()
+        elif way == "selection of an instance":
+            self.select_actions = MethodType(lazily, self)
+
+    monkeypatch.setattr(MeanFieldMAC, "__init__", make_with_an_own_way)
+    if way == "selection of a class":
+        monkeypatch.setattr(MeanFieldMAC, "select_actions", lazily, raising=False)
+    runner = build("mf_pmd_tabular", "a_beach", *WORDS, f"population.compile={word}").runner
+    assert not runner.run(test_mode=False)["actions"].any()
+    assert [text for text in warned if "nothing is compiled" in text] == warned
+    assert len(warned) == (word == "True")
+
+
+@pytest.mark.parametrize(
+    ("alg", "shared"), [("mf_pmd_tabular", True), ("mf_pmd", True), ("mf_q", True), ("ipmd", False)]
+)
+def test_controllers_say_whether_thresholds_tell_all(build, alg, shared):
+    assert build(alg, "a_beach", *WORDS).learner.mac.draws_from_thresholds is shared
 
 
 def test_what_torch_cannot_compile_is_played_plainly_after_one_warning(make_game):
