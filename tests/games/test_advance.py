@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mf_pmd import games
 from mf_pmd.functional.distributions import count_values, others_distribution
 from mf_pmd.games import REGISTRY, Step, TableGame, advances
 from mf_pmd.games.a_beach import ABeach
@@ -29,10 +30,11 @@ def played(game, n_steps=6, batch_size=3, advance=False, dtype=torch.int64):
     return found
 
 
+@pytest.mark.parametrize("n_agents", [40, 41])  # of an odd number one agent is as the induced game has it
 @pytest.mark.parametrize("population", ["others", "all"])
 @pytest.mark.parametrize("key", KEYS)
-def test_every_game_advances_as_it_steps(make_game, key, population):
-    changes = SMALL | {"population": population}
+def test_every_game_advances_as_it_steps(make_game, key, population, n_agents):
+    changes = SMALL | {"population": population, "n_agents": n_agents}
     assert advances(make_game(key, **changes))
     expected = played(make_game(key, **changes))
     assert len(expected) == 8
@@ -41,12 +43,20 @@ def test_every_game_advances_as_it_steps(make_game, key, population):
         assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
-def test_a_game_of_mfglib_advances_as_it_steps(make_game):
-    game = make_game("mfglib")
+@pytest.mark.parametrize("key", ["beach_bar", "susceptible_infected"])
+@pytest.mark.parametrize("n_agents", [40, 41])
+@pytest.mark.parametrize("population", ["others", "all"])
+def test_a_game_of_mfglib_advances_as_it_steps(key, population, n_agents):
+    def make():
+        return games.make(key, n_agents=n_agents, population=population, knobs={}, seed=0)
+
+    game = make()
     assert advances(game)
     assert isinstance(game, TableGame)
-    found = played(make_game("mfglib"), 3, advance=True, dtype=game.state_type)
-    expected = played(make_game("mfglib"), 3)
+    assert game.population == population
+    found = played(game, 3, advance=True, dtype=game.state_type)
+    expected = played(make(), 3)
+    assert len(expected) == 6
     assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 

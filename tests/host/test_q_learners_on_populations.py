@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mf_pmd.errors import UserError
+from mf_pmd.host import run
 
 ALGORITHMS = ("iql", "vdn", "qmix")
 TEAMS = ("vdn", "qmix")
@@ -52,6 +53,27 @@ def test_returns_are_those_of_an_agent_however_rewards_are_learnt_from(build, al
     team = individual.sum(-1, keepdim=True)
     torch.testing.assert_close(common[:, :-1], (team if scalarisation == "sum" else team / 6)[:, :-1])
     assert returns[0] == returns[1] == pytest.approx(individual.sum(1).mean().item())
+
+
+def test_a_buffer_of_small_integers_resumes_bit_for_bit(configure, checkpoint_entries):
+    """Agents who see their state's number alone: a byte a state and an action, in the buffer and on disk."""
+    sizes = ["batch_size_run=2", "batch_size=4", "buffer_size=8", "hidden_dim=4", "test_nepisode=2"]
+    words = [*SMALL, *sizes, "observation=index", "test_interval=6", "save_model_interval=24"]
+
+    def short(*more):
+        return configure("iql", "a_sis", *words, *more)
+
+    whole = run.train(short("t_max=60"))  # 20 episodes: the ring of 8 is written over, before and after
+    first = run.train(short("t_max=30"))
+    second = run.train(short("t_max=60", f"checkpoint_path={first.models_dir}"))
+    expected, reached = checkpoint_entries(whole.checkpoint), checkpoint_entries(second.checkpoint)
+    assert expected.keys() == reached.keys()
+    for name, value in expected.items():
+        same = torch.equal(value, reached[name]) if torch.is_tensor(value) else value == reached[name]
+        assert same, name
+    for entries in (expected, checkpoint_entries(first.checkpoint)):
+        kept = {key: entries[f"host/buffer/stored/{key}"] for key in ("obs", "actions")}
+        assert [(len(column), column.dtype) for column in kept.values()] == [(8, torch.uint8)] * 2
 
 
 @pytest.mark.parametrize("alg", ALGORITHMS)
