@@ -33,8 +33,9 @@ def fit_cells(
 ) -> float:
     """Steps of Adam on minibatches of one shape, in turn; returns the loss before the last step.
 
-    What ``fitting.descend`` does with autograd, to rounding, several times faster where the networks are
-    small; the network and its optimiser are left as by torch's own steps.
+    The rate falls from the optimiser's to 0 in equal steps, so that a fit settles on the mean of its
+    minibatches. What ``fitting.descend`` does with autograd, to rounding, several times faster where the
+    networks are small; the network and its optimiser are left as by torch's own steps.
 
     Args:
         network: an ``mlp`` of cell features.
@@ -49,13 +50,15 @@ def fit_cells(
     adam = FlatAdam(optimiser, grad_norm_clip=grad_norm_clip)
     n_rows = len(minibatches[0].shared)
     passes = CellGradients(adam.parameters, layer_sizes(network), n_states=n_states, n_rows=n_rows)
+    lr = optimiser.param_groups[0]["lr"]
     last_loss = 0.0
     for step in range(steps):
         shared, loss = minibatches[step % len(minibatches)]
         outputs = passes.forward(shared)
         if step + 1 == steps:
             last_loss = loss.value(outputs).item()
-        adam.step(passes.backward(shared, loss.gradient(outputs)))
+        gradient = passes.backward(shared, loss.gradient(outputs))
+        adam.step(gradient, lr=lr * (1 - step / steps))
     adam.give_back()
     return last_loss
 

@@ -17,7 +17,8 @@ class FlatAdam:
         m <- beta_1 m + (1 - beta_1) g,   v <- beta_2 v + (1 - beta_2) g^2,
         theta <- theta - lr / (1 - beta_1^k) m / (sqrt(v / (1 - beta_2^k)) + eps),   k = 1, 2, ...
 
-    Between fits all of it lives in the optimiser, which checkpoints hold: ``give_back`` puts it there.
+    at a rate lr that every step is given. Between fits parameters, m, v and k live in the optimiser, which
+    checkpoints hold: ``give_back`` puts them there.
 
     Args:
         optimiser: of one group of parameters; no weight decay, no amsgrad.
@@ -39,8 +40,8 @@ class FlatAdam:
         )
         self.steps = int(state[held[0]].get("step", 0))
 
-    def step(self, gradient: Tensor) -> None:
-        """Descend along a gradient [P], which is overwritten."""
+    def step(self, gradient: Tensor, *, lr: float) -> None:
+        """Descend along a gradient [P], which is overwritten, at this rate."""
         beta_1, beta_2 = self.group["betas"]
         self.steps += 1
         excess = torch.linalg.vector_norm(gradient).add_(1e-6).div_(self.grad_norm_clip)
@@ -50,7 +51,7 @@ class FlatAdam:
         # both sides of the last fraction times sqrt(1 - beta_2^k)
         scale = math.sqrt(1 - beta_2**self.steps)
         root = torch.sqrt(self.square, out=gradient).add_(self.group["eps"] * scale)
-        rate = self.group["lr"] * scale / (1 - beta_1**self.steps)
+        rate = lr * scale / (1 - beta_1**self.steps)
         self.parameters.addcdiv_(self.mean, root, value=-rate)
 
     @torch.no_grad()

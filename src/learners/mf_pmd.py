@@ -56,7 +56,7 @@ class MFPMDLearner(MeanFieldLearner):
     target) over the visited rows. Both networks run on S rows a step, whatever N is.
 
     Args:
-        args: besides MeanFieldLearner's, reads ``critic_type``, ``lr``, ``critic_steps``,
+        args: besides MeanFieldLearner's, reads ``critic_type``, ``lr``, ``adam_beta2``, ``critic_steps``,
             ``policy_steps``, ``td_lambda``, ``count_exponent``, ``minibatch_episodes``,
             ``grad_norm_clip``.
     """
@@ -65,9 +65,16 @@ class MFPMDLearner(MeanFieldLearner):
         super().__init__(mac, scheme, logger, args)
         if mac.agent.tabular:
             raise UserError(f"agent={args.agent}: {args.name} trains networks, use agent=mean_field_network")
+        if type(mac.agent).forward is not MeanFieldNetworkAgent.forward:
+            raise UserError(
+                f"agent={args.agent}: {type(mac.agent).__name__} has a forward of its own, and {args.name} "
+                "fits its layers alone; change the layers, or take agent=deep_set_network"
+            )
         for key in ("td_lambda", "count_exponent"):
             if not 0 <= getattr(args, key) <= 1:
                 raise UserError(f"{key}={getattr(args, key)}: must lie between 0 and 1")
+        if not 0 <= args.adam_beta2 < 1:
+            raise UserError(f"adam_beta2={args.adam_beta2}: must lie between 0 and 1, below 1")
         for key in ("lr", "grad_norm_clip"):
             if not getattr(args, key) > 0:
                 raise UserError(f"{key}={getattr(args, key)}: must be positive")
@@ -82,10 +89,14 @@ class MFPMDLearner(MeanFieldLearner):
         self.make_optimisers()
 
     def make_optimisers(self) -> None:
-        """Adam for both networks: ``fit_cells`` takes its steps, checkpoints hold its state."""
-        agent = self.mac.agent
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), lr=self.args.lr, fused=True)
-        self.agent_optimiser = torch.optim.Adam(agent.parameters(), lr=self.args.lr, fused=True)
+        """Adam for both networks: ``fit_cells`` takes its steps, checkpoints hold its state.
+
+        Its mean of squared gradients spans 1 / (1 - beta_2) steps, at torch's .999 eight epochs of the
+        critic's: too long where targets move every epoch, and now and then its steps undo a fit.
+        """
+        settings = {"lr": self.args.lr, "betas": (0.9, self.args.adam_beta2), "fused": True}
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), **settings)
+        self.agent_optimiser = torch.optim.Adam(self.mac.agent.parameters(), **settings)
 
     def modules(self) -> dict[str, Any]:
         return {
@@ -187,6 +198,6 @@ class MFPMDLearner(MeanFieldLearner):
         minibatches: list[Minibatch],
         steps: int,
     ) -> float:
-        """Gradient steps at a constant rate; returns the loss before the last of them."""
+        """Gradient steps at a rate that falls to 0; returns the loss before the last of them."""
         settings = {"n_states": self.n_states, "grad_norm_clip": self.args.grad_norm_clip}
         return fit_cells(network, optimiser, minibatches, steps=steps, **settings)

@@ -177,6 +177,7 @@ ALONE = [
     ("mf_pmd", ["td_lambda=1.5"], r"td_lambda=1.5: must lie between 0 and 1"),
     ("mf_pmd", ["td_lambda=-0.5"], r"td_lambda=-0.5: must lie between 0 and 1"),
     ("mf_pmd", ["count_exponent=2.0"], r"count_exponent=2.0: must lie between 0 and 1"),
+    ("mf_pmd", ["adam_beta2=1.5"], r"adam_beta2=1.5: must lie between 0 and 1, below 1"),
     ("mf_pmd", ["critic_steps=0"], r"critic_steps=0: must be at least 1"),
     ("mf_pmd", ["policy_steps=0"], r"policy_steps=0: must be at least 1"),
     ("mf_pmd", ["minibatch_episodes=0"], r"minibatch_episodes=0: must be at least 1"),

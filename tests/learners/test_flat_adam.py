@@ -32,7 +32,7 @@ def torch_steps(optimiser, given, *, clip):
 def flat_steps(optimiser, given, *, clip):
     adam = FlatAdam(optimiser, grad_norm_clip=clip)
     for gradient in given:
-        adam.step(gradient.clone())
+        adam.step(gradient.clone(), lr=optimiser.param_groups[0]["lr"])
     adam.give_back()
 
 

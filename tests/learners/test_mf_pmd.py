@@ -8,6 +8,7 @@ from mf_pmd.functional.distributions import kl_divergence
 from mf_pmd.functional.td_targets import sweep_backwards
 from mf_pmd.learners import mf_pmd
 from mf_pmd.learners.fitting import descend
+from mf_pmd.modules.agents import MeanFieldNetworkAgent
 from mf_pmd.modules.cell_gradients import CellGradients
 
 WORDS = ["env_args.n_agents=300", "env_args.horizon=4", "hidden_dim=16"]
@@ -78,8 +79,9 @@ def fit_by_autograd(network, optimiser, minibatches, *, n_states, steps, grad_no
         state = torch.eye(n_states).expand(len(shared), n_states, n_states)
         return loss.value(plain(torch.cat([state, shared.unsqueeze(1).expand(-1, n_states, -1)], -1)))
 
+    settings = {"steps": steps, "grad_norm_clip": grad_norm_clip, "falling_from": optimiser.defaults["lr"]}
     with torch.enable_grad():
-        return descend(loss, optimiser, steps=steps, grad_norm_clip=grad_norm_clip)
+        return descend(loss, optimiser, **settings)
 
 
 def test_unvisited_cells_take_the_value_of_the_critic(make_learner):
@@ -175,4 +177,19 @@ def test_pieces_of_other_forms_are_refused_by_the_learner_itself(build):
         type(learner)(table, {}, learner.logger, learner.args)
     learner.args.critic_type = "deep_set_q"
     with pytest.raises(UserError, match="critic_type=deep_set_q: choose one of mean_field_critic, or auto"):
+        type(learner)(learner.mac, {}, learner.logger, learner.args)
+
+
+class ShiftedAgent(MeanFieldNetworkAgent):
+    def forward(self, inputs, hidden_state=None):
+        logits, hidden_state = super().forward(inputs, hidden_state)
+        return logits + inputs[..., :1], hidden_state
+
+
+def test_a_forward_of_ones_own_is_refused_rather_than_left_out(build):
+    # the fit runs on the layers alone
+    learner = build("mf_pmd", "a_sis", *WORDS).learner
+    agent = learner.mac.agent
+    agent.__class__ = ShiftedAgent
+    with pytest.raises(UserError, match="ShiftedAgent has a forward of its own"):
         type(learner)(learner.mac, {}, learner.logger, learner.args)
