@@ -104,13 +104,13 @@ class Checkpoint:
 
     Attributes:
         path: the folder that was read.
-        game: name of the game it was trained on.
+        game: name of the game it was trained on; None where a host's own runner told none.
         policy: the policy that the run returns, its ``output_policy``.
         policies: ``last``, ``average`` and ``tail``; of observations, those that were kept.
     """
 
     path: Path
-    game: str
+    game: str | None
     policy: AnyPolicy
     policies: Mapping[str, AnyPolicy]
 

@@ -8,10 +8,10 @@ import torch
 
 from ..errors import UserError
 from ..games import Game
-from .checkpoint import Checkpoint, load
+from .checkpoint import Checkpoint
 from .density import watch
 from .density_pictures import draw_animation, draw_panels
-from .exploitability_report import any_game_of
+from .exploitability_report import any_game_of, load_of_game
 from .maps import shown_steps
 from .playing import Choose, act_by, at_random
 from .report import require_writable
@@ -47,7 +47,7 @@ def render(
     torch.set_num_threads(1)  # tensors are small
     if n_episodes < 1:
         raise UserError(f"--episodes={n_episodes}: at least 1 is needed")
-    checkpoint = load(path)
+    checkpoint = load_of_game(path, env_args)
     game = any_game_of(checkpoint, env_args, device="cpu")
     players = {"uniform policy": at_random(game), **learnt(checkpoint, policy, game)}
     steps = shown_steps(game.horizon) if steps is None else require_steps(steps, game.horizon)

@@ -12,8 +12,15 @@ from ..functional.checks import NotAPolicyError
 from ..functional.mean_field import Policy, uniform_policy
 from ..games import Game, PopulationGame, solvable
 from ..runners.population_runner import make_game
-from .checkpoint import load
-from .exploitability_report import any_game_of, as_text, changes, is_its_game, report, trained_elsewhere
+from .exploitability_report import (
+    any_game_of,
+    as_text,
+    changes,
+    is_its_game,
+    load_of_game,
+    report,
+    trained_elsewhere,
+)
 from .exploitability_report import as_json as report_values
 from .playing import mean_field_policy
 from .symmetry import report as symmetry_report
@@ -69,7 +76,7 @@ def player(path: str | None, game: PopulationGame, key: str) -> tuple[Policy, st
     """
     if path is None:
         return uniform_policy(game.n_states, game.n_actions), "the uniform policy"
-    checkpoint = load(path)
+    checkpoint = load_of_game(path, {"key": key})
     if not is_its_game(checkpoint, key):
         raise UserError(f"{trained_elsewhere(checkpoint, key)}; name a policy of this game")
     played = mean_field_policy(checkpoint.policy, game)
@@ -101,12 +108,14 @@ def exploitability(
         UserError: no such checkpoint or policy, another game, a game without tables.
     """
     torch.set_num_threads(1)  # tensors are small
-    checkpoint = load(path)
+    checkpoint = load_of_game(path, env_args)
     if policy is not None and policy not in checkpoint.policies:
         raise UserError(f"--policy={policy}: choose one of {', '.join(checkpoint.policies)}")
     chosen = checkpoint.policy if policy is None else checkpoint.policies[policy]
     changed = () if env_args is None else changes(checkpoint, env_args)
-    game = require_tables(any_game_of(checkpoint, env_args, device="cpu"), checkpoint.game)
+    any_game = any_game_of(checkpoint, env_args, device="cpu")
+    assert checkpoint.game is not None  # one was made by its name
+    game = require_tables(any_game, checkpoint.game)
     try:
         found = report(checkpoint, chosen, game, n_episodes=n_episodes, seed=seed, changed=changed)
     except NotAPolicyError as error:

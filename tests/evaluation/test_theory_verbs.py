@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -93,6 +94,75 @@ def checkpoints(configure):
         alg: str(run.train(configure(alg, "a_sis", *TRAINED, *more)).checkpoint)
         for alg, more in words.items()
     }
+
+
+SHORT = ["t_max=8", "test_interval=8", "save_model_interval=8", "test_nepisode=2", "batch_size_run=2"]
+SHORT += ["batch_size=2", "buffer_size=2"]
+RUNNERS = {"population": ("mf_pmd_tabular", []), "episode": ("mf_ppo", ["hidden_dim=4", "runner=episode"])}
+
+
+@pytest.fixture
+def library(tmp_path):
+    """The yaml of a game of an author's own, in a folder of its own."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    for file in (Path(__file__).parents[2] / "examples").glob("crowded_library.*"):
+        shutil.copy(file, folder)
+    return folder / "crowded_library.yaml"
+
+
+@pytest.fixture
+def trained(configure, capsys):
+    """The checkpoint of a short run, what the run printed put aside."""
+
+    def train(alg, env, *words):
+        checkpoint = run.train(configure(alg, env, *SHORT, *words)).checkpoint
+        capsys.readouterr()
+        return checkpoint
+
+    return train
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_policy_of_a_game_of_one_s_own_is_judged_in_it(told, trained, library, runner):
+    alg, words = RUNNERS[runner]
+    sizes = ["env_args.n_agents=20", "env_args.horizon=4"]
+    checkpoint = str(trained(alg, str(library), *sizes, *words))
+    status, out, err = told("exploitability", checkpoint, "--episodes", "8", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["game"] == f"{library.with_suffix('.py')}:CrowdedLibrary"
+    status, out, err = told("render", checkpoint)
+    assert (status, out) == (2, "")
+    assert err == "error: CrowdedLibrary has no map: where its agents are is in population.png\n"
+    moved = library.parent.rename(library.parent.with_name("moved")) / library.name
+    for verb in ("exploitability", "render"):
+        status, out, err = told(verb, checkpoint)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert f"was trained on the game in {library.with_suffix('.py')}, which is no longer there" in err
+        assert "--env-config=FILE.yaml" in err
+    named = ["--env-config", str(moved), "--episodes", "8", "with", *sizes]
+    assert told("exploitability", checkpoint, *named)[::2] == (0, "")
+
+
+def test_a_checkpoint_that_knows_no_game_is_of_the_one_named(told, trained):
+    words = ["env_args.n_agents=20", "env_args.horizon=4", "hidden_dim=4", "runner=episode"]
+    checkpoint = trained("mf_ppo", "a_beach", *words)
+    status, out, err = told("render", str(checkpoint), "--episodes", "2", "--steps", "0,4")
+    assert (status, err, out.count("density")) == (0, "", 2)
+    (checkpoint / "config.json").unlink()  # as EPyMARL leaves one
+    status, out, err = told("exploitability", str(checkpoint), "--episodes", "8")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "name it, --env-config=ENV" in err
+    named = ["--env-config=a_beach", "--episodes", "8", "with", *words[:2]]
+    assert told("exploitability", str(checkpoint), *named)[::2] == (0, "")
+
+
+def test_a_policy_of_an_environment_that_is_no_population_game_is_refused(told, trained, lamps):
+    checkpoint = str(trained("mf_ppo", lamps(horizon=3), "hidden_dim=4"))
+    for verb in ("exploitability", "render"):
+        status, out, err = told(verb, checkpoint)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "env_args.key=lamps: no such game" in err
 
 
 def test_symmetry_in_words(told):

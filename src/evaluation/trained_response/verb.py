@@ -11,8 +11,8 @@ from ...errors import UserError
 from ...functional.checks import NotAPolicyError
 from ...games import Game
 from ...runners.population_runner import make_game
-from ..checkpoint import AnyPolicy, load
-from ..exploitability_report import any_game_of, changes
+from ..checkpoint import AnyPolicy
+from ..exploitability_report import any_game_of, changes, load_of_game
 from ..playing import act_by
 from ..report import require_writable
 from . import as_json, as_text, trained_report, training_settings, write_files
@@ -113,12 +113,13 @@ def learnt_in(path: str, name: str | None, env_args: dict[str, Any] | None) -> J
     Raises:
         UserError: see ``load`` and ``any_game_of``; or it holds no policy of that name.
     """
-    checkpoint = load(path)
+    checkpoint = load_of_game(path, env_args)
     if name is not None and name not in checkpoint.policies:
         raise UserError(f"--policy={name}: choose one of {', '.join(checkpoint.policies)}")
     policy = checkpoint.policy if name is None else checkpoint.policies[name]
     changed = () if env_args is None else changes(checkpoint, env_args)
     game = any_game_of(checkpoint, env_args, device="cpu")
+    assert checkpoint.game is not None  # one was made by its name
     act_by(policy, game)  # refuses other sizes before anything is written
     called = f"policy {policy.name} of {checkpoint.path}"
     return Judged(checkpoint.game, game, policy, called, checkpoint.path, changed)
