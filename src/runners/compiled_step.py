@@ -37,7 +37,8 @@ class CompiledStep:
 
     Random numbers are drawn outside, in the order of the plain step, and handed in: it plays what the plain
     step plays. On CUDA it is captured in CUDA graphs. Where nothing can be compiled the same function runs as
-    it is, after one warning.
+    it is, after one warning. The first step is played as it is, too: what a game keeps of its tables from its
+    first step on is then there, and nothing is compiled twice.
 
     Args:
         game: one that ``advances``, with kernels that do not depend on the step.
@@ -56,6 +57,7 @@ class CompiledStep:
         self.game, self.warn = game, warn
         self.state_type = game.state_type
         self._function: Callable[..., Played] = self.plain
+        self._played = False
         self._compiles = has_compiler()
         if self._compiles:
             mode = "reduce-overhead" if game.device.type == "cuda" else None
@@ -75,7 +77,8 @@ class CompiledStep:
         """
         action_draws = torch.rand(states.shape, device=states.device)  # torch's generator, as samplers do
         inputs = (thresholds, rows, states, counts, action_draws, self.game.draws(len(states)))
-        if not self._compiles:
+        if not self._compiles or not self._played:
+            self._played = True
             return self.plain(*inputs)
         try:
             return Played(*(value.clone() if value.is_cuda else value for value in self._function(*inputs)))

@@ -258,6 +258,42 @@ def test_what_torch_cannot_compile_is_played_plainly_after_one_warning(make_game
     ]
 
 
+class Tabled(TableGame):
+    """A fixed transition, of which a game of tables keeps thresholds."""
+
+    fixed_transition = True
+
+    def transition_table(self, mu, personal):
+        return torch.full((*mu.shape, 2), 0.5, dtype=mu.dtype)
+
+    def reward_table(self, mu, personal):
+        return mu + 0 * personal[..., None, None]
+
+
+def test_what_a_game_keeps_of_its_tables_is_compiled_once(monkeypatch):
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compile_as_it_is = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compile_as_it_is(f, backend=keep, dynamic=False))
+    monkeypatch.setattr("mf_pmd.runners.compiled_step.has_compiler", lambda: True)
+    law = torch.tensor([0.5, 0.5])
+    games = [Tabled(n_agents=20, n_states=2, n_actions=2, horizon=4, initial_law=law) for _ in range(2)]
+    step, made = CompiledStep(games[0], pytest.fail), []
+    inputs, _ = inputs_of(games[0]), inputs_of(games[1])
+    for h in range(4):
+        torch.manual_seed(h)
+        expected = step.plain(*inputs, torch.rand(2, 20), games[1].draws(2))
+        torch.manual_seed(h)
+        assert all(torch.equal(*pair) for pair in zip(step(h, *inputs), expected, strict=True))
+        made.append(len(graphs))
+    assert made[0] == 0
+    assert made[1] == made[3] > 0
+
+
 def test_the_compiled_runner_plays_what_the_plain_one_plays(build, monkeypatch):
     # traced, and run without code being generated: the same operations, whatever a compiler makes of them
     compile_as_it_is = torch.compile
