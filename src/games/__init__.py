@@ -80,9 +80,9 @@ def require_countable(game: Game, key: str) -> PopulationGame:
         reason = "it gives no tables, by which counts move"
     elif game.random_rewards:
         reason = "its rewards are drawn agent by agent, and counts do not tell their sum"
-    elif type(game).reset is not PopulationGame.reset:
+    elif getattr(game.reset, "__func__", None) is not PopulationGame.reset:  # of an instance there is none
         reason = "its reset is its own, so that its agents need not start independently"
-    elif type(game).step not in (PopulationGame.step, TableGame.step):
+    elif getattr(game.step, "__func__", None) not in (PopulationGame.step, TableGame.step):
         reason = "its step is its own, so that who stands where may matter, not only how many"
     else:
         return game

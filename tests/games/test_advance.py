@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mf_pmd import games
+from mf_pmd.errors import UserError
 from mf_pmd.functional.distributions import count_values, others_distribution
 from mf_pmd.games import REGISTRY, Step, TableGame, advances
 from mf_pmd.games.a_beach import ABeach
@@ -151,6 +152,16 @@ def test_an_instance_may_have_a_step_of_its_own(make_game, name):
     assert not advances(game)
     game.advance = game.advance  # by whoever knows what the step is now
     assert advances(game)
+
+
+@pytest.mark.parametrize("name", ["step", "reset"])
+def test_an_instance_whose_step_is_its_own_is_not_counted(make_game, name):
+    game, other = (make_game("a_beach", **SMALL) for _ in range(2))
+    assert games.require_countable(game, "a_beach") is game
+    own = getattr(other, name)
+    setattr(game, name, lambda *args: own(*args))
+    with pytest.raises(UserError, match=f"its {name} is its own"):
+        games.require_countable(game, "a_beach")
 
 
 def test_what_stands_in_for_a_game_is_asked_for_steps(make_game):
