@@ -16,16 +16,19 @@ AGENTS_AT_ONCE = 2**16  # whose labels, and rewards in float64, stay in a core's
 class CellStatistics(NamedTuple):
     """Sums over agents, by episode, step and cell (s, a).
 
-    Every field is a sum over agents, so statistics of disjoint groups of agents add up.
+    Every field but ``reach`` is a sum over agents, so statistics of disjoint groups of agents add up.
 
     Attributes:
         visits: of the cell, [B, T, S, A].
         reward_sum: reward collected in it, [B, T, S, A], reward units.
-        next_state: of those visits, how many went to each next state, [B, T, S, A, S].
+        next_state: of those visits, how many went to each next state, [B, T, S, A, W]: W = S, all in order,
+            or the few that ``reach`` names.
         next_cell: how many went on to each next state and action, [B, T, S, A, S, A], zero at the
             last step (no action follows it); None unless asked for.
         state_count: agents in each local state, [B, T, S]; N in total whatever agents the other
             fields count.
+        reach: the next states that each cell was counted by, [S, A, W] int64, those of a cell all different,
+            alike for all episodes and steps; None for all S.
     """
 
     visits: Tensor
@@ -33,6 +36,7 @@ class CellStatistics(NamedTuple):
     next_state: Tensor
     next_cell: Tensor | None
     state_count: Tensor
+    reach: Tensor | None = None
 
     def episode(self, index: int) -> "CellStatistics":
         """The statistics of one episode, B = 1."""
@@ -43,7 +47,7 @@ class CellStatistics(NamedTuple):
         return self._map(lambda field: field[chosen])
 
     def joined(self, other: "CellStatistics") -> "CellStatistics":
-        """These episodes and those of ``other``, in that order."""
+        """These episodes and those of ``other``, of the same game, in that order."""
         following = None
         if self.next_cell is not None and other.next_cell is not None:
             following = torch.cat([self.next_cell, other.next_cell])
@@ -53,11 +57,12 @@ class CellStatistics(NamedTuple):
             torch.cat([self.next_state, other.next_state]),
             following,
             torch.cat([self.state_count, other.state_count]),
+            self.reach,
         )
 
     def pooled(self) -> "CellStatistics":
         """The sum over episodes, B = 1."""
-        return self._map(lambda field: field.sum(0, keepdim=True))
+        return self if len(self.visits) == 1 else self._map(lambda field: field.sum(0, keepdim=True))
 
     def to(self, dtype: torch.dtype) -> "CellStatistics":
         """The statistics in another floating type."""
@@ -71,12 +76,70 @@ class CellStatistics(NamedTuple):
             function(self.next_state),
             next_cell,
             function(self.state_count),
+            self.reach,
         )
 
     @property
     def population(self) -> Tensor:
         """Empirical distribution of the local states, nu [B, T, S]."""
         return self.state_count / self.state_count.sum(-1, keepdim=True)
+
+    def over_all_states(self) -> "CellStatistics":
+        """The same with next states counted over all S of them, [B, T, S, A, S]."""
+        if self.reach is None:
+            return self
+        found = self.next_state.new_zeros(*self.visits.shape, self.visits.shape[2])
+        found.scatter_add_(-1, self.reach.expand_as(self.next_state), self.next_state)
+        return self._replace(next_state=found, reach=None)
+
+    def arrivals(self) -> Tensor:
+        """Agents by the state they went to and the action that they took before, [B, T, S, A]."""
+        batch, n_actions = self.visits.shape[:2], self.visits.shape[3]
+        if self.reach is None:
+            return self.next_state.sum(2).transpose(-1, -2)
+        taken = torch.arange(n_actions, device=self.reach.device).unsqueeze(1)
+        where = (self.reach * n_actions + taken).flatten().expand(*batch, -1)  # s' A + a
+        found = self.visits.new_zeros(*batch, self.visits[0, 0].numel())
+        return found.scatter_add_(-1, where, self.next_state.flatten(2)).unflatten(-1, self.visits.shape[2:])
+
+    def value_reached(self, values: Tensor, steps: slice = slice(None)) -> Tensor:
+        """Sum over the visits of each cell of what the next state is worth: values [B or 1, T', S].
+
+        Args:
+            values: of the next states of the T' steps.
+            steps: which steps these are.
+
+        Returns:
+            [B, T', S, A].
+        """
+        moves = self.next_state[:, steps]
+        if self.reach is not None:
+            return (moves * values[..., self.reach]).sum(-1)
+        return (moves.flatten(2, 3) @ values.unsqueeze(-1)).squeeze(-1).unflatten(2, moves.shape[2:4])
+
+    def values_backwards(self, weight: Tensor, offset: Tensor) -> Tensor:
+        """V_h(s) = offset_h(s) + sum_a weight_h(s, a) sum_s' (visits that went to s') V_{h+1}(s'), V_T = 0.
+
+        Args:
+            weight: [B, T, S, A].
+            offset: [B, T, S].
+
+        Returns:
+            V [B, T, S].
+        """
+        value = torch.zeros_like(offset[:, 0])
+        values = []
+        if self.reach is None:
+            passed = torch.einsum("bhsa,bhsat->bhst", weight, self.next_state)
+            for first, step in zip(offset.unbind(1)[::-1], passed.unbind(1)[::-1], strict=True):
+                value = first + (step @ value.unsqueeze(-1)).squeeze(-1)
+                values.append(value)
+        else:
+            passed, reach = (weight.unsqueeze(-1) * self.next_state).flatten(3), self.reach.flatten(1)
+            for first, step in zip(offset.unbind(1)[::-1], passed.unbind(1)[::-1], strict=True):
+                value = first + (step * value[:, reach]).sum(-1)
+                values.append(value)
+        return torch.stack(values[::-1], 1)
 
 
 def cell_statistics(

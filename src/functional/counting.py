@@ -5,37 +5,59 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .shapes import common_shape
+
 MOST_COUNTED = 10**12  # agents; float64 holds whole numbers to 2^53, and the draws were tested up to here
+FEW_PLACES = 4  # that are drawn in order
+SMALLEST = 1e-300  # what a sum of probabilities is at least, to be divided by
 
 
 class Conditional(NamedTuple):
     """Laws over K places, as the conditional distribution method draws from them.
 
     Attributes:
-        shares: p_k / (p_k + .. + p_K) of the W places that any law can reach, likeliest first, [W, ...];
-            of places out of reach 0, of the last within it exactly 1.
-        places: which they are, [..., W] int64.
+        shares: p_k / (p_k + .. + p_W) of W places, in the order in which they are drawn, but for the last,
+            which takes whoever is left: W - 1 tensors [...]; 0 of places out of reach, exactly 1 of the last
+            within it.
+        places: which they are, [..., W] int64; None for all K in order.
         n_places: K.
     """
 
-    shares: Tensor
-    places: Tensor
+    shares: tuple[Tensor, ...]
+    places: Tensor | None
     n_places: int
+
+    def one_by_one(self) -> "list[Conditional]":
+        """Those along the first axis, such as the steps of an episode."""
+        along = list(zip(*(share.unbind() for share in self.shares), strict=True))
+        if self.places is None:
+            return [Conditional(shares, None, self.n_places) for shares in along]
+        places = self.places.unbind()
+        along = along or [()] * len(places)
+        return [Conditional(*pair, self.n_places) for pair in zip(along, places, strict=True)]
 
 
 def conditional(laws: Tensor) -> Conditional:
-    """Prepare laws for ``multinomial``.
+    """Prepare laws for ``multinomial``: the order of the draws does not matter to their law.
+
+    Few places are drawn in order, for looking among them for those within reach, likeliest first, takes
+    longer than drawing nobody for the rest.
 
     Args:
         laws: p, nonnegative, [..., K], any float type; rows that miss a sum of 1 by rounding are normalised
             by the method itself.
     """
-    laws = laws.double()
-    width = max(1, int((laws > 0).sum(-1).max()))
-    likely, places = laws.topk(width, -1)  # the order of the draws does not matter to their law
-    later = likely.flip(-1).cumsum(-1).flip(-1)
-    shares = torch.where(likely > 0, likely / later, 0.0)
-    return Conditional(shares.movedim(-1, 0), places, laws.shape[-1])
+    laws, n_places, places = laws.double(), laws.shape[-1], None
+    if n_places > FEW_PLACES or n_places == 1:
+        width = max(1, int((laws > 0).sum(-1).max()))
+        laws, places = laws.topk(width, -1)
+    *first, later = laws.unbind(-1)
+    later = later.clamp(min=SMALLEST)
+    shares = []
+    for chance in reversed(first):
+        later = later + chance
+        shares.append(chance / later)
+    return Conditional(tuple(reversed(shares)), places, n_places)
 
 
 def multinomial(
@@ -57,16 +79,17 @@ def multinomial(
     """
     assert totals.dtype == torch.float64, totals.dtype
     shares, places, n_places = laws if isinstance(laws, Conditional) else conditional(laws)
-    left, *shares_left = torch.broadcast_tensors(totals, *shares)  # W of them
+    shape = common_shape(totals.shape, shares[0].shape if places is None else places.shape[:-1])
+    left = totals if totals.shape == shape else totals.expand(shape)
     drawn = []
-    for share in shares_left[:-1]:
+    for share in shares:
         drawn.append(torch.binomial(left, share, generator=generator))
         left = left - drawn[-1]
     counts = torch.stack([*drawn, left], -1)
-    if n_places == 1:
+    if places is None or n_places == 1:
         return counts
-    found = counts.new_zeros(*left.shape, n_places)
-    return found.scatter_(-1, places.expand_as(counts), counts)
+    found = counts.new_zeros(*shape, n_places)
+    return found.scatter_add_(-1, places.expand_as(counts), counts)
 
 
 def tally(labels: Tensor, n_values: int) -> Tensor:

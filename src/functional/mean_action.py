@@ -48,7 +48,7 @@ def previous_action_counts(statistics: CellStatistics) -> Tensor:
     """Agents by local state and own action of the step before, [B, T, S, A]; at step 0 all under action 0."""
     first = torch.zeros_like(statistics.visits[:, :1])
     first[..., 0] = statistics.state_count[:, :1]
-    return torch.cat([first, statistics.next_state[:, :-1].sum(2).transpose(-1, -2)], 1)
+    return torch.cat([first, statistics.arrivals()[:, :-1]], 1)
 
 
 def boltzmann_policy(q_values: Tensor, beta: float) -> Tensor:

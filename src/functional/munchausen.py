@@ -52,6 +52,7 @@ def munchausen_sweep(
         target = reward[:, h]
         if q_values:
             value = soft_value(q_values[-1], log_policy[:, h + 1], tau=tau)  # [B, S]
-            target = target + torch.einsum("bsat,bt->bsa", statistics.next_state[:, h], value) / visits[:, h]
+            reached = statistics.value_reached(value.unsqueeze(1), slice(h, h + 1))[:, 0]
+            target = target + reached / visits[:, h]
         q_values.append(torch.where(visited[:, h], target, fallback[:, h]))
     return TDSweep(torch.stack(q_values[::-1], 1), visited)

@@ -8,6 +8,7 @@ A SARSA target takes Q_{h+1} at the action a' that was played, an expected-SARSA
 under pi_{h+1}(. | s').
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -25,29 +26,6 @@ class TDSweep(NamedTuple):
 
     q_values: Tensor
     visited: Tensor
-
-
-def next_value(
-    statistics: CellStatistics, h: int, q_next: Tensor, policy_next: Tensor, *, expected: bool
-) -> Tensor:
-    """Mean of the bootstrap value over the visits of every cell at step h.
-
-    Args:
-        statistics: of B episodes; ``next_cell`` is read when ``expected`` is false.
-        h: the step, at most T - 2 (after the last step the value is 0).
-        q_next: Q_{h+1}, [B, S, A].
-        policy_next: pi_{h+1}(a | s), [B or 1, S, A].
-        expected: expected-SARSA if true, SARSA otherwise.
-
-    Returns:
-        [B, S, A]; 0 where the cell was not visited.
-    """
-    visits = statistics.visits[:, h].clamp(min=1)  # [B, S, A]
-    if expected:
-        value = (policy_next * q_next).sum(-1)  # [B, S]
-        return torch.einsum("bsat,bt->bsa", statistics.next_state[:, h], value) / visits
-    assert statistics.next_cell is not None, "SARSA targets need count_next_cells=True"
-    return torch.einsum("bsatc,btc->bsa", statistics.next_cell[:, h], q_next) / visits
 
 
 def sweep_backwards(
@@ -81,27 +59,80 @@ def sweep_backwards(
         The targets and where they come from visits; unvisited cells hold the fallback, the mean of their
         row, or 0.
     """
-    horizon = statistics.visits.shape[1]
-    visited = statistics.visits > 0
-    reward = statistics.reward_sum / statistics.visits.clamp(min=1) + tau * entropy(log_policy).unsqueeze(-1)
-    policy = log_policy.exp()
+    visits, lam = statistics.visits, 1.0 if fallback is None else lam
+    visited = visits > 0
+    reward = statistics.reward_sum / visits.clamp(min=1) + tau * entropy(log_policy).unsqueeze(-1)
     base = torch.zeros_like(reward) if fallback is None else fallback
-    q_values: list[Tensor] = []
-    bootstrap = None  # Q_{h+1} as seen from step h, [B, S, A]
-    for h in reversed(range(horizon)):
-        target = reward[:, h]
-        if bootstrap is not None:
-            target = target + next_value(statistics, h, bootstrap, policy[:, h + 1], expected=expected)
-        instead = row_mean(target, statistics.visits[:, h]) if fill_rows else base[:, h]
-        swept = torch.where(visited[:, h], target, instead)
-        bootstrap = swept if fallback is None else lam * swept + (1 - lam) * base[:, h]
-        q_values.append(swept)
-    return TDSweep(torch.stack(q_values[::-1], 1), visited)
+
+    def swept(target: Tensor, at: int | slice) -> Tensor:
+        instead = row_mean(target, visits[:, at]) if fill_rows else base[:, at]
+        return torch.where(visited[:, at], target, instead)
+
+    if expected:
+        policy = log_policy.exp()
+        kept = (
+            lam * policy * visited
+        )  # weight of a cell's target in V_h; what is left of pi is the fallback's
+        offset = ((policy - kept) * base).sum(-1)
+        if fill_rows:  # or the row's
+            kept = kept + (policy - kept).sum(-1, keepdim=True) * row_shares(visits)
+        following = after_values(statistics, kept, offset + (kept * reward).sum(-1))
+    else:
+
+        def bootstrap(h: int, after: Tensor) -> Tensor:
+            return lam * swept(reward[:, h] + after, h) + (1 - lam) * base[:, h]
+
+        following = after_cells(statistics, bootstrap)
+    return TDSweep(swept(reward + following, slice(None)), visited)
+
+
+def after_values(statistics: CellStatistics, kept: Tensor, offset: Tensor) -> Tensor:
+    """Mean of V_{h+1}(s') over the visits of every cell, V_h being affine in V_{h+1} and V_T = 0.
+
+    V_h(s) = offset_h(s) + sum_a kept_h(s, a) x (mean of V_{h+1}(s') over the visits of (h, s, a)). From one
+    step to the one before it goes V alone; all the rest is computed for all steps at once.
+
+    Args:
+        statistics: of B episodes.
+        kept: dV_h(s) / d target_h(s, a), 0 where nobody was, [B, T, S, A].
+        offset: V_h if V_{h+1} were zero, [B, T, S].
+
+    Returns:
+        [B, T, S, A]; 0 at the last step and where nobody was.
+    """
+    visits = statistics.visits.clamp(min=1)
+    values = statistics.values_backwards(kept / visits, offset)
+    following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
+    return statistics.value_reached(following) / visits
+
+
+def after_cells(statistics: CellStatistics, bootstrap: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """Mean of Q_{h+1}(s', a') over the visits of every cell, a' the action that was played.
+
+    Args:
+        statistics: of B episodes, with ``next_cell``.
+        bootstrap: (h, what follows on the cells of step h [B, S, A]) -> Q_h as the step before sees it.
+
+    Returns:
+        [B, T, S, A]; 0 at the last step and where nobody was.
+    """
+    assert statistics.next_cell is not None, "SARSA targets need count_next_cells=True"
+    following = [torch.zeros_like(statistics.visits[:, 0])]
+    for h in reversed(range(statistics.visits.shape[1] - 1)):
+        q_next = bootstrap(h + 1, following[-1])
+        total = torch.einsum("bsatc,btc->bsa", statistics.next_cell[:, h], q_next)
+        following.append(total / statistics.visits[:, h].clamp(min=1))
+    return torch.stack(following[::-1], 1)
+
+
+def row_shares(visits: Tensor) -> Tensor:
+    """Visits [..., A] over those of their row; 0 where nobody was."""
+    return visits / visits.sum(-1, keepdim=True).clamp(min=1)
 
 
 def row_mean(values: Tensor, visits: Tensor) -> Tensor:
     """Mean of values [..., A] over the visits [..., A] of their row, [..., 1]; 0 where nobody was."""
-    return (visits * values).sum(-1, keepdim=True) / visits.sum(-1, keepdim=True).clamp(min=1)
+    return (row_shares(visits) * values).sum(-1, keepdim=True)
 
 
 def td_error(
@@ -124,7 +155,7 @@ def td_error(
     visits = statistics.visits.clamp(min=1)
     if expected:
         value = (log_policy[1:].exp() * q_values[1:]).sum(-1)  # [T - 1, S]
-        following = torch.einsum("bhsat,ht->bhsa", statistics.next_state[:, :-1], value)
+        following = statistics.value_reached(value.unsqueeze(0), slice(None, -1))
     else:
         assert statistics.next_cell is not None, "SARSA targets need count_next_cells=True"
         following = torch.einsum("bhsatc,htc->bhsa", statistics.next_cell[:, :-1], q_values[1:])

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_field import MeanFieldModel
+from ..functional.shapes import common_shape
 from .constants import SymmetryConstants
 from .game import Game, Step, half_and_half, require, require_between
 
@@ -238,7 +239,7 @@ class PopulationGame(Game):
             [..., S, A, S] and [..., S, A], all batch dimensions written out, but that a
             ``fixed_transition`` has size 1 where only the population varies.
         """
-        batch = torch.broadcast_shapes(others.shape[:-2], personal.shape, steps.shape)
+        batch = common_shape(others.shape[:-2], personal.shape, steps.shape)
         reward = self._reward_met(others, personal, steps)
         if self.fixed_transition:
             return self._fixed_law(len(batch), personal, steps), reward
@@ -267,7 +268,7 @@ class PopulationGame(Game):
             return self._local_law(self._own_left_out(counts), personal, steps).flatten(-3, -2)
         if not self.fixed_transition:
             return self._own_rows(self.transition_at, counts, personal, steps, tail=(self.n_states,))
-        batch = torch.broadcast_shapes(counts.shape[:-1], personal.shape, steps.shape)
+        batch = common_shape(counts.shape[:-1], personal.shape, steps.shape)
         return self._fixed_law(len(batch), personal, steps).flatten(-3, -2)
 
     def own_rewards(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
@@ -278,7 +279,7 @@ class PopulationGame(Game):
 
     def _reward_met(self, others: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
         """The reward table of ``tables_met``, [..., S, A]."""
-        batch = torch.broadcast_shapes(others.shape[:-2], personal.shape, steps.shape)
+        batch = common_shape(others.shape[:-2], personal.shape, steps.shape)
         if self.population == "others":
             reward = self.reward_at(steps, others, personal)
             return reward.expand(*batch, self.n_states, self.n_actions)
@@ -316,13 +317,13 @@ class PopulationGame(Game):
 
     def _local_law(self, shares: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
         """P(s' | s, a) where the share on the site of s is shares[..., s]: [..., S, A, S]."""
-        batch = torch.broadcast_shapes(shares.shape[:-1], personal.shape, steps.shape)
+        batch = common_shape(shares.shape[:-1], personal.shape, steps.shape)
         law = self.transition_at(steps, self._measure(shares), personal)
         return law.expand(*batch, self.n_states, self.n_actions, self.n_states)
 
     def _local_reward(self, shares: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
         """R(s, a) likewise, [..., S, A]."""
-        batch = torch.broadcast_shapes(shares.shape[:-1], personal.shape, steps.shape)
+        batch = common_shape(shares.shape[:-1], personal.shape, steps.shape)
         reward = self.reward_at(steps, self._measure(shares), personal)
         return reward.expand(*batch, self.n_states, self.n_actions)
 
@@ -348,7 +349,7 @@ class PopulationGame(Game):
         self, table: Table, counts: Tensor, personal: Tensor, steps: Tensor, *, tail: tuple[int, ...]
     ) -> Tensor:
         """The row of every cell at what an agent there meets, [..., C, *tail]."""
-        batch = torch.broadcast_shapes(counts.shape[:-1], personal.shape, steps.shape)
+        batch = common_shape(counts.shape[:-1], personal.shape, steps.shape)
         cells = (self.n_states, self.n_actions)
         n_cells = math.prod(cells)
         if self.population == "all":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.shapes import common_shape
 from .base import require
 from .constants import SymmetryConstants
 from .mfglib_environments import ENVIRONMENTS, Bounds, Known, reward_bounds
@@ -85,15 +86,15 @@ class MFGLibGame(TableGame):
             self._law = self._laws(even, torch.tensor(0))
 
     def transition_table(self, mu: Tensor, personal: Tensor, steps: Tensor | int = 0) -> Tensor:
-        steps = torch.as_tensor(steps)
+        steps = as_step(steps)
         if self._law is None:
             return self._laws(mu, steps).to(mu.dtype)
-        batch = torch.broadcast_shapes(mu.shape[:-2], steps.shape)
+        batch = common_shape(mu.shape[:-2], steps.shape)
         return self._law.to(mu.dtype).expand(*batch, *self._law.shape)
 
     def reward_table(self, mu: Tensor, personal: Tensor, steps: Tensor | int = 0) -> Tensor:
-        rewards = self._evaluate(self._reward_kernel, mu, torch.as_tensor(steps), n_out=1)
-        rewards = rewards.reshape(*rewards.shape[:-1], self.n_states, self.n_actions)
+        table = (self.n_states, self.n_actions)
+        rewards = self._evaluate(self._reward_kernel, mu, as_step(steps), table=table)
         return (self.reward_factor * (rewards - self.bounds.low)).to(mu.dtype).to(mu.device)
 
     def _lay_out_map(self, *, strip: bool) -> None:
@@ -113,28 +114,30 @@ class MFGLibGame(TableGame):
 
     def _laws(self, mu: Tensor, steps: Tensor) -> Tensor:
         """P [..., S, A, S] float64."""
-        laws = self._evaluate(self._law_kernel, mu, steps, n_out=self.n_states)
-        laws = laws.reshape(*laws.shape[:-1], self.n_states, self.n_states, self.n_actions)
+        table = (self.n_states, self.n_states, self.n_actions)
+        laws = self._evaluate(self._law_kernel, mu, steps, table=table)
         laws = laws.movedim(-3, -1)  # MFGLib's next states come first
         return (laws / laws.sum(-1, keepdim=True)).to(mu.device)
 
-    def _evaluate(self, kernel: Kernel, mu: Tensor, steps: Tensor, *, n_out: int) -> Tensor:
-        """The kernel at every population and step, on the CPU: [..., n_out S A] float64."""
+    def _evaluate(self, kernel: Kernel, mu: Tensor, steps: Tensor, *, table: tuple[int, ...]) -> Tensor:
+        """The kernel at every population and step, on the CPU: [..., *table] float64."""
+        batch = common_shape(mu.shape[:-2], steps.shape) if self.time_dependent else mu.shape[:-2]
+        populations = mu.cpu().float()
+        if mu.shape[:-2] != batch:
+            populations = populations.expand(*batch, *mu.shape[-2:])
+        populations = populations.reshape(-1, *self._axes, *self.environment.A)
+        at_once = max(1, ENTRIES_AT_ONCE // math.prod(table))
+        if (steps.dim() == 0 or not self.time_dependent) and len(populations) <= at_once:
+            t = int(steps) if self.time_dependent else 0
+            return kernel(t, populations).double().reshape(*batch, *table)
         steps = steps.cpu() if self.time_dependent else torch.tensor(0)
-        batch = torch.broadcast_shapes(mu.shape[:-2], steps.shape)
-        shape = (*self.environment.S, *self.environment.A)
-        populations = mu.cpu().float().expand(*batch, *mu.shape[-2:]).reshape(-1, *shape)
-        size = n_out * self.n_states * self.n_actions
-        at_once = max(1, ENTRIES_AT_ONCE // size)
-        if not self.time_dependent and len(populations) <= at_once:
-            return kernel(0, populations).double().reshape(*batch, size)
         clock = steps.expand(batch).flatten()  # [K]
-        out = torch.empty(len(populations), size, dtype=torch.float64)
+        out = torch.empty(len(populations), *table, dtype=torch.float64)
         for t in clock.unique().tolist():
             at = (clock == t).nonzero().squeeze(1)
             for part in at.split(at_once):
-                out[part] = kernel(t, populations[part]).double().reshape(len(part), size)
-        return out.reshape(*batch, size)
+                out[part] = kernel(t, populations[part]).double().reshape(len(part), *table)
+        return out.reshape(*batch, *table)
 
     def _fastest(self, kernel: Kernel, own: Callable[[Any], Kernel] | None) -> Kernel:
         """A batched form of a kernel, held against the kernel itself at a few populations and steps."""
@@ -146,6 +149,11 @@ class MFGLibGame(TableGame):
         steps = sorted({0, min(1, self.horizon - 1), self.horizon - 1})
         candidates = [vectorised(kernel)] if own is None else [own(self.environment), vectorised(kernel)]
         return fastest(kernel, candidates, steps, populations)
+
+
+def as_step(steps: Tensor | int) -> Tensor:
+    """A step, or several, as a tensor."""
+    return steps if isinstance(steps, Tensor) else torch.tensor(steps)
 
 
 def make_mfglib(

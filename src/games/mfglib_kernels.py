@@ -95,13 +95,12 @@ def susceptible_infected_law(environment: Any) -> Kernel:
     recover.
     """
 
+    sure = torch.tensor([[[1.0, 1.0], [0.3, 0.3]], [[0.0, 0.0], [0.7, 0.7]]])  # [S', S, A]
+    of_caught = torch.tensor([[[-1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [0.0, 0.0]]])
+
     def batched(t: int, populations: Tensor) -> Tensor:
-        caught = (0.9**2) * populations.sum(2)[:, 1]  # [B]
-        law = populations.new_empty(len(populations), 2, 2, 2)  # [B, S', S, A]
-        law[:, 1, 0, 0], law[:, 0, 0, 0] = caught, 1.0 - caught
-        law[:, 1, 0, 1], law[:, 0, 0, 1] = 0.0, 1.0
-        law[:, 1, 1], law[:, 0, 1] = 0.7, 0.3
-        return law
+        caught = (0.9**2) * populations[:, 1].sum(-1)  # [B]
+        return torch.addcmul(sure, of_caught, caught.reshape(-1, 1, 1, 1))
 
     return batched
 

@@ -81,8 +81,8 @@ def check_cell_settings(args: SimpleNamespace, *, pairs: bool) -> None:
         UserError
     """
     n_states, horizon = args.state_shape, args.population_info["horizon"]
-    entries = args.batch_size_run * horizon * n_states**2 * args.n_actions
-    entries *= args.n_actions if pairs else 1
+    reached = n_states * args.n_actions if pairs else args.population_info.get("reach", n_states)
+    entries = args.batch_size_run * horizon * n_states * args.n_actions * reached
     if entries > LARGEST_TABLE:
         raise UserError(
             f"batch_size_run={args.batch_size_run}: with {n_states} states and {horizon} steps the counts of "

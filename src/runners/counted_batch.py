@@ -1,5 +1,6 @@
 """What a counted batch of episodes leaves to a learner: cell statistics, and nobody's trajectory."""
 
+from functools import cached_property
 from typing import Any, NoReturn
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.cells import CellStatistics
-from .counted_population import Acted, Moved
+from .counted_population import Acted, CountedKernels
 
 
 class CountedBatch:
@@ -41,50 +42,58 @@ class CountedBatch:
 
 
 class Ledger:
-    """Collects the cell statistics of a batch, step by step.
+    """Collects what is done in a batch of episodes, step by step, and then tells what it comes to.
 
     Args:
-        n_states: S.
-        n_actions: A.
+        kernels: of the game.
         pairs: whether pairs of successive cells are counted.
     """
 
-    def __init__(self, n_states: int, n_actions: int, *, pairs: bool) -> None:
-        self.cells = (n_states, n_actions)
-        self.pairs = pairs
-        self.visits: list[Tensor] = []
-        self.rewards: list[Tensor] = []
-        self.paid: list[Tensor] = []
+    def __init__(self, kernels: CountedKernels, *, pairs: bool) -> None:
+        self.kernels, self.pairs = kernels, pairs
+        self.acted: list[Acted] = []
         self.moves: list[Tensor] = []
-        self.next_cells: list[Tensor] = []
 
-    def add(self, acted: Acted, moved: Moved) -> None:
-        """Add a step."""
-        self.visits.append(acted.cells.sum(1))
-        collected = acted.cells * moved.rewards  # [B, G, C]
-        self.rewards.append(collected.sum(1))
-        self.paid.append(collected.sum(2))
-        self.moves.append(moved.moves)
-        if self.pairs and acted.pairs is not None:
-            self.next_cells.append(acted.pairs)
+    def add(self, acted: Acted, moves: Tensor) -> None:
+        """Add a step: who acted how, and where they went, [B, C, W]."""
+        self.acted.append(acted)
+        self.moves.append(moves)
+
+    @cached_property
+    def cells(self) -> Tensor:
+        """Agents of each type in each cell at all steps, [B, T, G, C] float64."""
+        return torch.stack([acted.cells for acted in self.acted], 1)
+
+    @cached_property
+    def rewards(self) -> Tensor:
+        """What each of them was paid, [B, T, G, C] float64."""
+        return self.kernels.rewards(self.cells)
 
     def returns(self) -> Tensor:
-        """Sums over the agents of each type of what they collected so far, [B, G]."""
-        return torch.stack(self.paid).sum(0)
+        """Sums over the agents of each type of what they collected, [B, G]."""
+        return (self.cells * self.rewards).sum((1, 3))
+
+    def own_returns(self, types: Tensor) -> Tensor:
+        """What the agents followed collected, of these types: [B, K] int64 -> [B, K]."""
+        where = torch.stack([types * self.kernels.n_cells + acted.tagged for acted in self.acted], 1)
+        return self.rewards.flatten(2).gather(2, where).sum(1)  # [B, T, K] -> [B, K]
 
     def statistics(self) -> CellStatistics:
         """Of all steps added, float64."""
-        visits = torch.stack(self.visits, 1).unflatten(-1, self.cells)
+        kernels = self.kernels
+        cells = (kernels.n_states, kernels.n_actions)
+        visits = self.cells.sum(2).unflatten(-1, cells)
         following = None
         if self.pairs:
-            shape = (*self.visits[0].shape, self.visits[0].shape[-1])
-            nothing = self.visits[0].new_zeros(shape)  # no action follows the last step
-            following = torch.stack([*self.next_cells, nothing], 1)
-            following = following.unflatten(-1, self.cells).unflatten(2, self.cells)
+            pairs = [acted.pairs for acted in self.acted if acted.pairs is not None]
+            nothing = visits.new_zeros(len(visits), kernels.n_cells, kernels.n_cells)
+            following = torch.stack([*pairs, nothing], 1)  # no action follows the last step
+            following = following.unflatten(-1, cells).unflatten(2, cells)
         return CellStatistics(
             visits=visits,
-            reward_sum=torch.stack(self.rewards, 1).unflatten(-1, self.cells),
-            next_state=torch.stack(self.moves, 1).unflatten(2, self.cells),
+            reward_sum=(self.cells * self.rewards).sum(2).unflatten(-1, cells),
+            next_state=torch.stack(self.moves, 1).unflatten(2, cells),
             next_cell=following,
             state_count=visits.sum(-1),
+            reach=None if kernels.reach is None else kernels.reach.unflatten(0, cells),
         )

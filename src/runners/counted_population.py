@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..functional.counting import Conditional, conditional, draw_one_by_one, multinomial, tally
 from ..games import PopulationGame
+from ..games.base import ENTRIES_AT_ONCE
 
 
 class Acted(NamedTuple):
@@ -24,33 +25,26 @@ class Acted(NamedTuple):
     tagged: Tensor
 
 
-class Moved(NamedTuple):
-    """What came of it.
-
-    Attributes:
-        rewards: of an agent of each type in each cell, [B, G, C] float64.
-        tagged_rewards: of the agents followed, [B, K].
-        moves: agents of all types by cell and next state, [B, C, S].
-    """
-
-    rewards: Tensor
-    tagged_rewards: Tensor
-    moves: Tensor
-
-
 class Laws(NamedTuple):
     """Attributes:
     rows: P of each type and cell at what an agent there meets, [B or 1, G, C, S] float64; of a cell that
         nobody holds, anything that is a law.
-    prepared: the same, to draw from.
+    prepared: the same, to draw from: over the W states within reach of a cell.
+    reach: which these are, [C, W] int64; None for all of them, in order.
     """
 
     rows: Tensor
     prepared: Conditional
+    reach: Tensor | None
 
 
 class CountedKernels:
-    """Where a game's agents go, by type and cell; what does not change is computed once.
+    """Where a game's agents go, by type and cell, and what they are paid; what does not change is made once.
+
+    Attributes:
+        n_types, n_states, n_actions, n_cells: G, S, A, C.
+        reach: the states within reach of each cell, [C, W] int64, under a ``fixed_transition`` that reaches
+            fewer than all, whatever the type; else None. In a row of fewer than W others follow.
 
     Args:
         game: made ``for_counting``.
@@ -59,19 +53,54 @@ class CountedKernels:
     def __init__(self, game: PopulationGame) -> None:
         self.game = game
         self.personal = game.personal.double()  # [G]
+        self.n_types, self.n_states, self.n_actions = len(game.personal), game.n_states, game.n_actions
+        self.n_cells = game.n_states * game.n_actions
+        self.clock = torch.arange(game.horizon, device=game.device)
+        self._steps = self.clock.unbind()
+        self._somewhere = (torch.arange(game.n_states, device=game.device) == 0).double()
         self._fixed: Laws | None = None
+        if game.fixed_transition:
+            nobody = torch.zeros(1, 1, self.n_cells, dtype=torch.float64, device=game.device)
+            self._fixed = within_reach(game.own_laws(nobody, self.personal, self._steps[0]))
+        self.reach = None if self._fixed is None else self._fixed.reach
 
-    def at(self, counts: Tensor, step: Tensor) -> Laws:
+    def laws(self, counts: Tensor, h: int) -> Laws:
         """At these counts of all agents, [B, 1, C] float64, and this step."""
         if self._fixed is not None:
             return self._fixed
-        rows = self.game.own_laws(counts, self.personal, step)
-        if self.game.fixed_transition:
-            self._fixed = Laws(rows, conditional(rows))
-            return self._fixed
-        somewhere = torch.arange(self.game.n_states, device=counts.device) == 0
-        rows = torch.where((counts > 0).unsqueeze(-1), rows, somewhere.double())
-        return Laws(rows, conditional(rows))
+        rows = self.game.own_laws(counts, self.personal, self._steps[h])
+        if self.game.population == "others":  # who is nowhere cannot be left out
+            rows = torch.where((counts > 0).unsqueeze(-1), rows, self._somewhere)
+        return Laws(rows, conditional(rows), None)
+
+    def rewards(self, cells: Tensor) -> Tensor:
+        """Of an agent of each type in each cell, given who acted: [B, H, G, C] -> [B, H, G, C]; else 0.
+
+        Nothing that is drawn depends on them, so that all steps of the episodes wait for one call.
+        """
+        total = cells.sum(2, keepdim=True)  # [B, H, 1, C]
+        at_once = max(1, ENTRIES_AT_ONCE // cells[:, 0].numel())
+        found = [
+            self.game.own_rewards(part, self.personal, steps.unsqueeze(1))
+            for part, steps in zip(total.split(at_once, 1), self.clock.split(at_once), strict=True)
+        ]
+        return torch.where(total > 0, torch.cat(found, 1), 0.0)
+
+
+def within_reach(rows: Tensor) -> Laws:
+    """Laws [1, G, C, S] that stay as they are, told over what they reach; the draws are the same."""
+    prepared, n_states = conditional(rows), rows.shape[-1]
+    if prepared.places is None:
+        return Laws(rows, prepared, None)
+    reached = (rows > 0).any(1)[0]  # [C, S]
+    width = int(reached.sum(-1).max())
+    if width == n_states:
+        return Laws(rows, prepared, None)
+    reach = reached.byte().argsort(dim=-1, descending=True, stable=True)[:, :width]
+    number = torch.zeros_like(reached, dtype=torch.int64)  # of a state among those within reach
+    number.scatter_(-1, reach, torch.arange(width, device=rows.device).expand_as(reach))
+    places = number.expand(rows.shape).gather(-1, prepared.places)
+    return Laws(rows, Conditional(prepared.shares, places, width), reach)
 
 
 class CountedPopulation:
@@ -98,9 +127,7 @@ class CountedPopulation:
         self.types, self.by_origin = types, by_origin
         self.follows = types.shape[1] > 0
         self.sizes = game.type_sizes  # [G]
-        self.n_types, self.n_cells = len(self.sizes), game.n_states * game.n_actions
-        self.personal = game.personal.double()  # [G]
-        untagged = self.sizes - tally(types, self.n_types)  # [B, G]
+        untagged = self.sizes - tally(types, kernels.n_types)  # [B, G]
         law, source = game.initial_law, game.generator
         self.untagged = multinomial(untagged, law, generator=source).unsqueeze(2)  # [B, G, origins, S]
         self.states = draw_one_by_one(law.expand(*types.shape, -1), generator=source)  # [B, K]
@@ -113,47 +140,67 @@ class CountedPopulation:
         counts = self.untagged.sum((1, 2))
         return counts + tally(self.states, self.game.n_states) if self.follows else counts
 
-    def act(self, policy: Tensor, instead: Tensor | None = None) -> Acted:
+    def act(
+        self, policy: Tensor, instead: Tensor | None = None, *, prepared: Conditional | None = None
+    ) -> Acted:
         """Draw everyone's action.
 
         Args:
             policy: pi(a | own last action, s), [B or 1, A or 1, S, A]; size 1 where it does not matter.
             instead: what the agents followed do whatever the policy says, [B, K] int64.
+            prepared: the policy's rows, to draw from, where those were prepared: [B or 1, 1, 1, S].
         """
-        drawn = multinomial(self.untagged, self._by_origin(policy))  # [B, G, origins, S, A]
-        cells = self.acted = drawn.sum(2).flatten(2)
+        n_types, n_cells = self.kernels.n_types, self.kernels.n_cells
+        drawn = multinomial(self.untagged, prepared or self._by_origin(policy))  # [B, G, origins, S, A]
+        cells = self.acted = drawn.sum(2).flatten(2) if self.by_origin else drawn.flatten(2)
         pairs = drawn.sum(1).flatten(2) if self.by_origin and self.started else None
         last, tagged = self.tagged, self.tagged
         if self.follows:
             actions = self._actions_of_tagged(policy) if instead is None else instead
             tagged = self.states * self.game.n_actions + actions
-            own = tally(self.types * self.n_cells + tagged, self.n_types * self.n_cells)
-            cells = cells + own.unflatten(1, (self.n_types, self.n_cells))
+            own = tally(self.types * n_cells + tagged, n_types * n_cells)
+            cells = cells + own.unflatten(1, (n_types, n_cells))
             if pairs is not None:
-                own = tally(last * self.n_cells + tagged, self.n_cells**2)
-                pairs = pairs + own.unflatten(1, (self.n_cells, self.n_cells))
+                own = tally(last * n_cells + tagged, n_cells**2)
+                pairs = pairs + own.unflatten(1, (n_cells, n_cells))
         self.tagged, self.started = tagged, True
         return Acted(cells, pairs, tagged)
 
-    def move(self, acted: Acted, h: int) -> Moved:
-        """Draw everyone's next state, at environment step h."""
-        game, step = self.game, torch.tensor(h, device=self.game.device)
-        total = acted.cells.sum(1, keepdim=True)  # [B, 1, C]
-        rewards = torch.where(total > 0, game.own_rewards(total, self.personal, step), 0.0)  # [B, G, C]
-        laws = self.kernels.at(total, step)  # [B or 1, G, C, S]
-        drawn = multinomial(self.acted, laws.prepared, generator=game.generator)  # [B, G, C, S]
-        moves = drawn.sum(1)
-        self.untagged = drawn if self.by_origin else drawn.sum(2, keepdim=True)
-        tagged_rewards = rewards.new_zeros(self.types.shape)
-        if self.follows:
-            episodes = torch.arange(len(drawn), device=game.device).unsqueeze(1)
-            where = episodes, self.types, acted.tagged
-            tagged_rewards = rewards[where]
-            own = laws.rows.expand(len(drawn), *laws.rows.shape[1:])[where]  # [B, K, S]
-            self.states = draw_one_by_one(own, generator=game.generator)
-            labels = tally(acted.tagged * game.n_states + self.states, self.n_cells * game.n_states)
-            moves = moves + labels.unflatten(1, (self.n_cells, game.n_states))
-        return Moved(rewards, tagged_rewards, moves)
+    def move(self, acted: Acted, h: int) -> Tensor:
+        """Draw everyone's next state, at environment step h.
+
+        Returns:
+            Agents of all types by cell and next state, [B, C, W] float64: all S states in order, or those of
+            ``CountedKernels.reach``.
+        """
+        total = acted.cells if self.kernels.n_types == 1 else acted.cells.sum(1, keepdim=True)  # [B, 1, C]
+        laws = self.kernels.laws(total, h)
+        drawn = multinomial(self.acted, laws.prepared, generator=self.game.generator)  # [B, G, C, W]
+        self.untagged = self._arrived(drawn, laws.reach)
+        moves = drawn[:, 0] if self.kernels.n_types == 1 else drawn.sum(1)
+        return self._move_tagged(acted, laws, moves) if self.follows else moves
+
+    def _arrived(self, drawn: Tensor, reach: Tensor | None) -> Tensor:
+        """Who is where after the moves [B, G, C, W]: [B, G, origins, S]."""
+        if reach is None:
+            return drawn if self.by_origin else drawn.sum(2, keepdim=True)
+        if self.by_origin:
+            found = drawn.new_zeros(*drawn.shape[:-1], self.kernels.n_states)
+            return found.scatter_add_(-1, reach.expand_as(drawn), drawn)
+        found = drawn.new_zeros(*drawn.shape[:2], self.kernels.n_states)
+        drawn = drawn.flatten(2)
+        return found.scatter_add_(-1, reach.flatten().expand_as(drawn), drawn).unsqueeze(2)
+
+    def _move_tagged(self, acted: Acted, laws: Laws, moves: Tensor) -> Tensor:
+        """Move the agents followed, and add them to the moves [B, C, W]."""
+        episodes = torch.arange(len(moves), device=moves.device).unsqueeze(1)
+        own = laws.rows.expand(len(moves), *laws.rows.shape[1:])[episodes, self.types, acted.tagged]
+        self.states = draw_one_by_one(own, generator=self.game.generator)  # of laws [B, K, S]
+        number = self.states
+        if laws.reach is not None:
+            number = (laws.reach[acted.tagged] == self.states.unsqueeze(-1)).byte().argmax(-1)
+        labels = tally(acted.tagged * moves.shape[2] + number, moves[0].numel())
+        return moves + labels.unflatten(1, moves.shape[1:])
 
     def _by_origin(self, policy: Tensor) -> Tensor:
         """The policy's rows for agents of each origin, [B or 1, 1, origins or 1, S, A]."""

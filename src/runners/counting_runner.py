@@ -1,5 +1,6 @@
 """The counting runner: a population game by how many agents do what, at a cost that N does not enter."""
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..functional.cells import CellStatistics
+from ..functional.counting import Conditional, conditional
 from ..games import PopulationGame, make_counted
 from .counted_batch import CountedBatch, Ledger
 from .counted_population import CountedKernels, CountedPopulation
@@ -44,6 +46,7 @@ class CountingRunner(PopulationRunner):
 
     Args:
         args, logger, episode_batch, on_close: see PopulationRunner; the host's batch class is not used.
+            ``args.population_info`` also gets "reach", how many next states a cell is counted by.
 
     Raises:
         UserError: a game whose counts are no Markov chain, too many types, agents or episodes, and what
@@ -52,6 +55,12 @@ class CountingRunner(PopulationRunner):
 
     embedded_only = True
     game: PopulationGame
+
+    def __init__(self, args: SimpleNamespace, logger: Any, **bound: Any) -> None:
+        super().__init__(args, logger, **bound)
+        self.kernels = CountedKernels(self.game)
+        reach = self.kernels.reach
+        args.population_info["reach"] = self.game.n_states if reach is None else reach.shape[1]
 
     def _make_game(self) -> PopulationGame:
         args = self.args
@@ -106,7 +115,6 @@ class CountingRunner(PopulationRunner):
     def setup(self, scheme: dict, groups: dict, preprocess: dict, mac: Any) -> None:
         """Take the controller; the batch's layout is not used."""
         self.require_controller(mac)
-        self.kernels = CountedKernels(self.game)
         self.pairs = False
         super().setup(scheme, groups, preprocess, mac)
 
@@ -147,28 +155,48 @@ class CountingRunner(PopulationRunner):
             score: watches; needs one agent of each type followed.
             deviations: what the one agent followed does instead, [B, H, S] int64.
         """
-        game, shape = self.game, (self.game.n_states, self.game.n_actions)
+        game = self.game
         by_origin = self.pairs or self.mac.reads_own_last_action
         population = CountedPopulation(self.kernels, followed, by_origin=by_origin)
-        ledger = Ledger(*shape, pairs=self.pairs)
-        own = torch.zeros(followed.shape, dtype=torch.float64, device=game.device)
+        ledger = Ledger(self.kernels, pairs=self.pairs)
         self.mac.init_hidden(batch_size=self.batch_size)
-        last_actions = None  # [B, A]
+        known = self._known_policies(test_mode)
         for t in range(game.horizon):
-            nu = population.counts() / game.n_agents
-            policy = self.mac.policy_of_counts(t, nu.float(), last_actions, test_mode=test_mode)
-            instead = None if deviations is None else deviations[:, t].gather(1, population.states)
-            acted = population.act(policy, instead)
-            moved = population.move(acted, t)
             if score is not None:
-                score.add_population(t, nu)
+                score.add_population(t, population.counts() / game.n_agents)
+            if known is not None:
+                policy, prepared = known[t]
+            else:
+                nu, actions = population.counts() / game.n_agents, self._last_actions(ledger)
+                policy = self.mac.policy_of_counts(t, nu.float(), actions, test_mode=test_mode)
+                prepared = None
+            instead = None if deviations is None else deviations[:, t].gather(1, population.states)
+            acted = population.act(policy, instead, prepared=prepared)
+            if score is not None:
                 score.add_counts(t, acted.cells, acted.tagged)
-            ledger.add(acted, moved)
-            own += moved.tagged_rewards
-            last_actions = acted.cells.sum(1).unflatten(-1, shape).sum(1)
+            ledger.add(acted, population.move(acted, t))
         if score is not None:
             score.add_population(game.horizon, population.counts() / game.n_agents)
+        own = ledger.own_returns(followed)
         return Counted(ledger.statistics(), ledger.returns() / population.sizes, own)
+
+    def _known_policies(self, test_mode: bool) -> list[tuple[Tensor, Conditional]] | None:
+        """The policy of every step, and the same to draw from, if it reads nothing that is yet to come."""
+        if self.mac.reads_own_last_action or getattr(self.mac, "population_dependent", True):
+            return None
+        nowhere = torch.zeros(1, self.game.n_states, device=self.game.device)
+        rows = [
+            self.mac.policy_of_counts(t, nowhere, None, test_mode=test_mode) for t in range(self.game.horizon)
+        ]
+        prepared = conditional(torch.stack(rows).unsqueeze(2)).one_by_one()  # of laws [H, 1, 1, 1, S, A]
+        return list(zip(rows, prepared, strict=True))
+
+    def _last_actions(self, ledger: Ledger) -> Tensor | None:
+        """How many agents took each action at the step before, [B, A] float64; None at the first."""
+        if not ledger.acted:
+            return None
+        cells = ledger.acted[-1].cells.sum(1)
+        return cells.unflatten(-1, (self.game.n_states, self.game.n_actions)).sum(1)
 
     def _played_gains(self, gains: Gains, worst: int) -> dict[str, Tensor]:
         """See PopulationRunner; one agent an episode is followed, with and without its deviation."""

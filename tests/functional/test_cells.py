@@ -80,7 +80,7 @@ def test_groups_of_agents_add_up(seed, cut):
     whole = statistics(states, actions, rewards)
     first = statistics(states[..., :cut], actions[..., :cut], rewards[..., :cut])
     second = statistics(states[..., cut:], actions[..., cut:], rewards[..., cut:])
-    for one, two, both in zip(first, second, whole, strict=True):
+    for one, two, both in zip(first[:-1], second[:-1], whole[:-1], strict=True):
         assert torch.allclose(one + two, both)
 
 
@@ -89,7 +89,7 @@ def test_the_order_of_agents_does_not_matter(seed):
     states, actions, rewards = trajectories(seed, 2, 3, 7, 3, 2)
     order = torch.randperm(7, generator=torch.Generator().manual_seed(seed))
     shuffled = statistics(states[..., order], actions[..., order], rewards[..., order])
-    for one, two in zip(statistics(states, actions, rewards), shuffled, strict=True):
+    for one, two in zip(statistics(states, actions, rewards)[:-1], shuffled[:-1], strict=True):
         assert torch.allclose(one, two)
 
 
@@ -99,9 +99,9 @@ def test_episodes_and_their_sum():
     pooled = whole.pooled()
     for index in range(3):
         alone = statistics(*(x[index : index + 1] for x in (states, actions, rewards)))
-        for one, two in zip(whole.episode(index), alone, strict=True):
+        for one, two in zip(whole.episode(index)[:-1], alone[:-1], strict=True):
             assert torch.equal(one, two)
-    for field, total in zip(whole, pooled, strict=True):
+    for field, total in zip(whole[:-1], pooled[:-1], strict=True):
         assert total.shape[0] == 1
         assert torch.allclose(total[0], field.sum(0))
     without = whole._replace(next_cell=None)
@@ -138,7 +138,7 @@ def test_mostly_empty_cells_are_counted_as_full_ones_are(monkeypatch):
     sparse = cell_statistics(states, actions, rewards, **sizes)
     monkeypatch.setattr("mf_pmd.functional.cells.EXACT_IN_FLOAT32", 0)
     dense = cell_statistics(states, actions, rewards, **sizes)
-    for a, b in zip(sparse, dense, strict=True):
+    for a, b in zip(sparse[:-1], dense[:-1], strict=True):
         assert torch.equal(a, b)
     assert sparse.next_state.sum() == 3 * 4 * 20
     assert torch.equal(sparse.visits, sparse.next_state.sum(-1))
@@ -187,10 +187,55 @@ def test_counting_never_waits_for_the_device(first_agent_only, n_agents):
     actions, rewards = states[:, :3], torch.empty(2, 3, n_agents, device="meta")
     sizes = {"n_states": 10, "n_actions": 3, "count_next_cells": True}
     found = cell_statistics(states, actions, rewards, first_agent_only=first_agent_only, **sizes)
-    assert [tuple(field.shape) for field in found] == [
+    assert [tuple(field.shape) for field in found[:-1]] == [
         (2, 3, 10, 3),
         (2, 3, 10, 3),
         (2, 3, 10, 3, 10),
         (2, 3, 10, 3, 10, 3),
         (2, 3, 10),
     ]
+
+
+@pytest.fixture
+def reaching_few():
+    """Statistics of 3 episodes of 4 steps by the 2 of 5 states within reach of each cell, float64."""
+    random = torch.Generator().manual_seed(1)
+    reach = torch.stack([torch.randperm(5, generator=random)[:2] for _ in range(15)]).reshape(5, 3, 2)
+    moves = torch.randint(0, 9, (3, 4, 5, 3, 2), generator=random).double()
+    visits = moves.sum(-1)
+    return CellStatistics(visits, 0.3 * visits, moves, None, visits.sum(-1), reach)
+
+
+def test_next_states_within_reach_say_what_all_states_say(reaching_few):
+    dense = reaching_few.over_all_states()
+    assert dense.next_state.shape == (3, 4, 5, 3, 5)
+    assert torch.equal(dense.next_state.sum(-1), dense.visits)
+    for b, t, s, a in np.ndindex(3, 4, 5, 3):
+        row = torch.zeros(5, dtype=torch.float64)
+        row[reaching_few.reach[s, a]] = reaching_few.next_state[b, t, s, a]
+        assert torch.equal(dense.next_state[b, t, s, a], row)
+    assert torch.equal(reaching_few.arrivals(), dense.arrivals())
+    assert torch.equal(dense.arrivals(), dense.next_state.sum(2).transpose(-1, -2))
+    random = torch.Generator().manual_seed(2)
+    values = torch.rand(3, 3, 5, generator=random, dtype=torch.float64)
+    expected = torch.einsum("bhsat,bht->bhsa", dense.next_state[:, 1:], values)
+    weight = torch.rand(3, 4, 5, 3, generator=random, dtype=torch.float64) / 9
+    offset = torch.rand(3, 4, 5, generator=random, dtype=torch.float64)
+    for told in (reaching_few, dense):
+        torch.testing.assert_close(told.value_reached(values, slice(1, None)), expected)
+        one_for_all = told.value_reached(values[:1], slice(1, None))
+        torch.testing.assert_close(one_for_all[0], expected[0])
+        back = told.values_backwards(weight, offset)
+        assert torch.equal(back[:, -1], offset[:, -1])
+        reached = dense.value_reached(back[:, 1:], slice(None, -1))
+        torch.testing.assert_close(back[:, :-1], offset[:, :-1] + (weight[:, :-1] * reached).sum(-1))
+
+
+def test_what_is_made_of_statistics_keeps_their_reach(reaching_few):
+    whole = reaching_few.episode(0).joined(reaching_few.episodes(slice(1, None)))
+    for one, other in zip(whole, reaching_few, strict=True):
+        assert one is other or torch.equal(one, other)
+    pooled, dense = whole.pooled().to(torch.float32), whole.over_all_states().pooled().to(torch.float32)
+    assert pooled.next_state.dtype == torch.float32
+    assert torch.equal(pooled.over_all_states().next_state, dense.next_state)
+    assert dense.over_all_states() is dense

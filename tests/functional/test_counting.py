@@ -8,7 +8,14 @@ import pytest
 import scipy.stats
 import torch
 
-from mf_pmd.functional.counting import MOST_COUNTED, conditional, draw_one_by_one, multinomial, tally
+from mf_pmd.functional.counting import (
+    FEW_PLACES,
+    MOST_COUNTED,
+    conditional,
+    draw_one_by_one,
+    multinomial,
+    tally,
+)
 
 
 def generator(seed=0):
@@ -98,6 +105,27 @@ def test_laws_prepared_once_draw_the_same():
     assert torch.equal(first, again)
     assert first.shape == (4, 3, 6)
     assert not torch.equal(first, multinomial(totals(50, 4, 3), laws, generator=generator(2)))
+
+
+@pytest.mark.parametrize("n_places", [1, 2, 4, 6])
+def test_laws_of_several_steps_are_prepared_together(n_places):
+    laws = torch.softmax(torch.randn(3, 5, n_places, generator=generator(), dtype=torch.float64), -1)
+    laws[..., 4:] = 0.0  # out of reach at every step
+    together = conditional(laws).one_by_one()
+    assert len(together) == 3
+    for law, prepared in zip(laws, together, strict=True):
+        alone, found = (multinomial(totals(40, 5), p, generator=generator(2)) for p in (law, prepared))
+        assert torch.equal(alone, found)
+
+
+@pytest.mark.parametrize("n_places", [FEW_PLACES, FEW_PLACES + 1])
+def test_whoever_is_out_of_reach_gets_nobody_in_whatever_order_places_are_drawn(n_places):
+    laws = torch.eye(n_places, dtype=torch.float64)
+    laws[0, 1:3] = 0.5  # as likely as the first, which is 1: not yet normalised
+    found = multinomial(totals(1000, n_places), laws, generator=generator(4))
+    assert torch.equal(found.sum(1), totals(1000, n_places))
+    assert not found[laws == 0].any()
+    assert (found[0, :3] - torch.tensor([500.0, 250.0, 250.0])).abs().max() < 80
 
 
 def test_a_few_are_drawn_and_tallied_one_by_one(assert_laws):

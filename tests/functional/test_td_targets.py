@@ -128,6 +128,46 @@ def test_the_swept_table_has_no_td_error_on_the_data_it_was_made_of(seed, expect
     assert sweep.q_values[~sweep.visited].abs().sum() == 0
 
 
+def swept_step_by_step(statistics, log_policy, *, tau, expected, fallback=None, lam=1.0, fill_rows=False):
+    """``sweep_backwards`` one step after the other, as it is defined."""
+    visits, policy = statistics.visits, log_policy.exp()
+    ent = -(policy * log_policy).sum(-1, keepdim=True)
+    base = torch.zeros_like(visits) if fallback is None else fallback
+    q_values, bootstrap = [], None
+    for h in reversed(range(visits.shape[1])):
+        target = statistics.reward_sum[:, h] / visits[:, h].clamp(min=1) + tau * ent[:, h]
+        if bootstrap is not None and expected:
+            value = (policy[:, h + 1] * bootstrap).sum(-1)
+            following = torch.einsum("bsat,bt->bsa", statistics.next_state[:, h], value)
+            target = target + following / visits[:, h].clamp(min=1)
+        elif bootstrap is not None:
+            following = torch.einsum("bsatc,btc->bsa", statistics.next_cell[:, h], bootstrap)
+            target = target + following / visits[:, h].clamp(min=1)
+        instead = base[:, h]
+        if fill_rows:
+            row = visits[:, h].sum(-1, keepdim=True).clamp(min=1)
+            instead = ((visits[:, h] * target).sum(-1, keepdim=True) / row).expand_as(target)
+        swept = torch.where(visits[:, h] > 0, target, instead)
+        bootstrap = swept if fallback is None else lam * swept + (1 - lam) * base[:, h]
+        q_values.append(swept)
+    return torch.stack(q_values[::-1], 1)
+
+
+@given(st.integers(0, 10**6), st.booleans(), st.sampled_from(["nothing", "rows", "fallback"]), st.booleans())
+def test_the_sweep_is_the_one_step_by_step(seed, expected, instead, one_policy):
+    problem = chain(seed, horizon=5, n_states=4, n_actions=3)
+    statistics = sample(problem, 2, 6, seed)  # most cells are empty
+    random = torch.Generator().manual_seed(seed)
+    log_policy = torch.stack([problem.policy, problem.policy.flip(-1)])[: 1 if one_policy else 2].log()
+    settings = {"tau": 0.2, "expected": expected, "fill_rows": instead == "rows"}
+    if instead == "fallback":
+        fallback = torch.randn(statistics.visits.shape, generator=random, dtype=torch.float64)
+        settings |= {"fallback": fallback, "lam": 0.7}
+    found = sweep_backwards(statistics, log_policy, **settings)
+    torch.testing.assert_close(found.q_values, swept_step_by_step(statistics, log_policy, **settings))
+    assert torch.equal(found.visited, statistics.visits > 0)
+
+
 def test_both_targets_agree_in_expectation():
     problem = chain(5)
     q = exact_q(problem, 0.1)

@@ -9,10 +9,12 @@ import scipy.stats
 import torch
 
 from mf_pmd.functional.cells import cell_statistics
+from mf_pmd.functional.counting import conditional
 from mf_pmd.games import TableGame, TableKernels
 from mf_pmd.games.game import for_counting
+from mf_pmd.games.mfglib_game import make_mfglib
 from mf_pmd.runners.counted_batch import Ledger
-from mf_pmd.runners.counted_population import CountedKernels, CountedPopulation
+from mf_pmd.runners.counted_population import CountedKernels, CountedPopulation, Laws
 
 
 class Crowd(TableGame):
@@ -206,10 +208,11 @@ def test_two_agents_by_hand(make_game, assert_laws, population, met):
     counted.untagged = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64).expand(40_000, 1, 2, 2)
     counted.untagged = counted.untagged.transpose(1, 2)  # the agent of u = -1 is healthy, that of u = 1 ill
     acted = counted.act(out)
-    moved = counted.move(acted, 0)
+    counted.move(acted, 0)
     assert torch.equal(acted.cells[0], torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0]], dtype=torch.float64))
-    assert moved.rewards[0, 0, 0].item() == 1.0
-    assert moved.rewards[0, 1, 2].item() == pytest.approx(1 - 1 / 1.5)
+    rewards = counted.kernels.rewards(acted.cells.unsqueeze(1))[0, 0]
+    assert rewards[0, 0].item() == 1.0
+    assert rewards[1, 2].item() == pytest.approx(1 - 1 / 1.5)
     caught = 0.81 * met
     laws = [(1 - caught) * 0.3, (1 - caught) * 0.7 + caught * 0.3, caught * 0.7]
     ill = counted.counts()[:, 1].long()
@@ -221,19 +224,19 @@ def test_statistics_add_up_step_by_step(make_pair, random_policy, follow):
     game, counted = make_pair("crowd", 10_001, "others")
     torch.manual_seed(3)
     followed = torch.arange(3).expand(4, -1) if follow else nobody(4)
-    population, ledger = start(counted, followed, by_origin=True), Ledger(2, 2, pairs=True)
+    population = start(counted, followed, by_origin=True)
+    ledger = Ledger(population.kernels, pairs=True)
     policy = random_policy(3, 2, 2, 2)
     counts, paid = [], torch.zeros(4, dtype=torch.float64)
     for h in range(2):
         counts.append(population.counts())
         acted = population.act(policy[h][None, None])
-        moved = population.move(acted, h)
-        ledger.add(acted, moved)
+        ledger.add(acted, population.move(acted, h))
         met = acted.cells.sum(1, keepdim=True)
         paid += (acted.cells * game.own_rewards(met, counted.personal.double(), torch.tensor(h))).sum((1, 2))
     counts.append(population.counts())
     statistics = ledger.statistics()
-    assert all(field.dtype == torch.float64 for field in statistics)
+    assert all(field.dtype == torch.float64 for field in statistics if field is not None)
     assert torch.equal(statistics.visits.sum(-1), torch.stack(counts[:-1], 1))
     assert torch.equal(statistics.state_count, torch.stack(counts[:-1], 1))
     assert torch.equal(statistics.next_state.sum(-1), statistics.visits)
@@ -291,11 +294,12 @@ def test_cells_have_the_law_of_the_game_played_agent_by_agent(make_game, random_
         n_actions=n_actions,
         dtype=torch.float64,
     )
-    population, ledger = start(counted, nobody(episodes)), Ledger(n_states, n_actions, pairs=False)
+    population = start(counted, nobody(episodes))
+    ledger = Ledger(population.kernels, pairs=False)
     for h in range(game.horizon):
         acted = population.act(policy[h][None, None])
         ledger.add(acted, population.move(acted, h))
-    ours = ledger.statistics()
+    ours = ledger.statistics().over_all_states()
     compared = {
         "rewards": [x.reward_sum.sum((1, 2, 3)) for x in (followed, ours)],
         "a cell": [x.visits[:, -1, 0, 0] for x in (followed, ours)],
@@ -321,3 +325,40 @@ def test_nobody_comes_and_nobody_goes_among_very_many(make_game):
         population.move(acted, h)
     share = population.counts() / game.n_agents
     assert (share - 0.1).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("by_origin", [False, True])
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize("key", ["a_beach", "building_evacuation"])
+def test_moves_within_reach_are_those_counted_over_all_states(
+    make_game, random_policy, key, follow, by_origin
+):
+    found = []
+    for told_apart in (True, False):
+        with for_counting():
+            if key == "a_beach":
+                game = make_game("a_beach", n_agents=1001, horizon=4, seed=2)  # 3 of 10 states
+            else:  # 1 of 18: moves are sure
+                pytest.importorskip("mfglib")
+                sizes = {"n_floor": 2, "floor_l": 3, "floor_w": 3, "T": 3}
+                game = make_mfglib(key, n_agents=1001, population="all", knobs=sizes, seed=2)
+        torch.manual_seed(4)
+        kernels = CountedKernels(game)
+        assert kernels.reach is not None
+        assert kernels.reach.shape[1] < game.n_states
+        if not told_apart:
+            rows = kernels._fixed.rows
+            kernels._fixed, kernels.reach = Laws(rows, conditional(rows), None), None
+        types = torch.arange(kernels.n_types).expand(3, -1) if follow else nobody(3)
+        population = CountedPopulation(kernels, types, by_origin=by_origin)
+        ledger = Ledger(kernels, pairs=by_origin)
+        policy = random_policy(4, game.horizon, game.n_states, game.n_actions)
+        for h in range(game.horizon):
+            acted = population.act(policy[h][None, None])
+            ledger.add(acted, population.move(acted, h))
+        statistics = ledger.statistics()
+        assert torch.equal(statistics.next_state.sum(-1), statistics.visits)
+        found.append((statistics.over_all_states(), ledger.own_returns(types), population.counts()))
+    for one, other in zip(found[0][0], found[1][0], strict=True):
+        assert one is other or torch.equal(one, other)
+    assert all(torch.equal(one, other) for one, other in zip(found[0][1:], found[1][1:], strict=True))

@@ -86,7 +86,8 @@ def test_every_learner_of_cells_learns_from_counts(build, alg):
         pairs = pieces.learner.counts_next_cells(pieces.args)
         assert (learnt_from.next_cell is not None) == pairs
         if pairs:
-            assert torch.equal(counted.next_cell[:, 0].sum(-1), counted.next_state[:, 0])
+            told = counted.over_all_states()
+            assert torch.equal(told.next_cell[:, 0].sum(-1), told.next_state[:, 0])
 
 
 @pytest.mark.parametrize(("alg", "words"), [("mf_pmd_tabular", ["td_target=sarsa"]), ("mf_q", [])])
