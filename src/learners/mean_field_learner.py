@@ -4,9 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..errors import UserError
-from ..functional.mirror_descent import mixing_weight, step_size
+from ..functional.mirror_descent import mixing_weight, scale_free_step_size, step_size
 from .cell_learner import CellLearner
 from .epoch_learner import require_choices, require_mean_field_agent, require_undiscounted
+from .scale_free import Spreads, is_scale_free
 
 
 class MirrorDescentSchedules:
@@ -32,12 +33,21 @@ class MeanFieldLearner(MirrorDescentSchedules, CellLearner):
     ``train`` counts the batch into cells; ``update`` does the TD learning, then one mirror-descent
     step, from the cells alone, at a cost that does not depend on N.
 
+    ``step_rule: scale_free`` makes learning the same whatever the units and the origin of rewards: xi_t = c /
+    sqrt(sum of G_k^2), G_k the spread of Q over actions in epoch k, all steps together, and tau in units of
+    G_0 / sqrt(H). It is meant for rewards scaled into [0, 1] by bounds far wider than what is paid, where
+    ``c_xi`` in these units would be next to nothing.
+
     Args:
         mac: a mean-field controller.
         scheme: the host's batch scheme (not read).
         logger: the host's logger.
         args: besides CellLearner's, reads ``gamma``, ``tau``, ``c_xi``, ``c_mix``, ``mix_offset``,
-            ``td_agents``, ``td_target``.
+            ``td_agents``, ``td_target``, ``step_rule``, ``c_scale_free`` and
+            ``population_info["reward_factor"]``.
+
+    Attributes:
+        spreads: state of the scale-free rule, None where it does not hold.
 
     Raises:
         UserError: a setting that the algorithm cannot serve.
@@ -48,7 +58,35 @@ class MeanFieldLearner(MirrorDescentSchedules, CellLearner):
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
         super().__init__(mac, scheme, logger, args)
         check_settings(args)
+        require_choices(args, {"step_rule": ("auto", "sqrt", "scale_free")})
         require_mean_field_agent(mac, args)
+        self.spreads = Spreads() if is_scale_free(args, backward=self.sweeps_backwards(args)) else None
+
+    def modules(self) -> dict[str, Any]:
+        return {} if self.spreads is None else {"spreads": self.spreads}
+
+    def cuda(self) -> None:
+        super().cuda()
+        if self.spreads is not None:
+            self.spreads.cuda()
+
+    @property
+    def xi(self) -> float:
+        if self.spreads is None:
+            return super().xi
+        return scale_free_step_size(self.spreads.total.item(), self.args.c_scale_free)
+
+    @property
+    def tau(self) -> float:
+        """Weight of the entropy in reward units."""
+        if self.spreads is None:
+            return self.args.tau
+        return self.args.tau * (self.spreads.first.item() / self.args.population_info["horizon"]) ** 0.5
+
+    @staticmethod
+    def sweeps_backwards(args: SimpleNamespace) -> bool:
+        """Whether TD learning goes from the last step to the first."""
+        return True
 
     @staticmethod
     def counts_first_agent_only(args: SimpleNamespace) -> bool:

@@ -10,16 +10,17 @@ from ..errors import UserError
 from ..functional.cells import CellStatistics
 from ..functional.distributions import entropy, kl_divergence
 from ..functional.fit_losses import DivergenceFromGoal, WeightedSquares
-from ..functional.mirror_descent import mirror_descent_step
+from ..functional.mirror_descent import mirror_descent_step, square_spread
 from ..functional.td_targets import TDSweep, sweep_backwards
 from ..modules.agents import MeanFieldNetworkAgent
-from ..modules.agents.choose import AUTO, OF_OBSERVATIONS, chosen_agent
+from ..modules.agents.choose import AUTO, OF_LOCAL_STATES, OF_OBSERVATIONS, chosen_agent
 from ..modules.critics import REGISTRY as CRITICS
-from ..modules.critics import MeanFieldCritic
+from ..modules.critics.mean_field_critic import MeanFieldCritic, RewardUnit
 from .cell_fit import Minibatch, fit_cells
 from .epoch_learner import EpochLearner
 from .mean_field_learner import MeanFieldLearner
 from .mf_pmd_observations import MFPMDObservationsLearner
+from .scale_free import over_episodes, row_origins
 
 OF_CELLS = "mean_field_critic"  # the critic that ``auto`` stands for
 
@@ -33,6 +34,10 @@ class MFPMD(EpochLearner):
 
     def __new__(cls, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> Any:
         on_observations = chosen_agent(args) == OF_OBSERVATIONS
+        if on_observations and args.step_rule == "scale_free":
+            raise UserError(
+                f"step_rule=scale_free: needs agent={OF_LOCAL_STATES}, agent={OF_OBSERVATIONS} has sqrt alone"
+            )
         kind = MFPMDObservationsLearner if on_observations else MFPMDLearner
         return kind(mac, scheme, logger, args)
 
@@ -86,6 +91,8 @@ class MFPMDLearner(MeanFieldLearner):
         if name not in critics:
             raise UserError(f"critic_type={name}: choose one of {', '.join(critics)}, or {AUTO}")
         self.critic = critics[name](scheme, args)
+        if self.spreads is not None:
+            self.critic.unit = RewardUnit(self.critic.horizon, self.n_states)
         self.make_optimisers()
 
     def make_optimisers(self) -> None:
@@ -99,7 +106,7 @@ class MFPMDLearner(MeanFieldLearner):
         self.agent_optimiser = torch.optim.Adam(self.mac.agent.parameters(), **settings)
 
     def modules(self) -> dict[str, Any]:
-        return {
+        return super().modules() | {
             "critic": self.critic,
             "critic_optimiser": self.critic_optimiser,
             "agent_optimiser": self.agent_optimiser,
@@ -114,12 +121,16 @@ class MFPMDLearner(MeanFieldLearner):
         with torch.no_grad():
             old = self.mac.log_policy(statistics.population)
             features = self.critic.features(statistics.population)
+            if self.spreads is not None and self.epoch == 0:
+                self.begin(statistics, old)
         targets = self.td_targets(statistics, old, features)
         td_error = self.td_error(statistics, targets, features)
+        if self.spreads is not None:
+            self.measure(statistics, targets)
         critic_loss = self.fit_critic(statistics, targets, features)
         with torch.no_grad():
             rows = self.policy_rows(statistics, self.critic(features))
-            goal = mirror_descent_step(old, rows.q_values, xi=self.xi, tau=self.args.tau, mixing=self.mixing)
+            goal = mirror_descent_step(old, rows.q_values, xi=self.xi, tau=self.tau, mixing=self.mixing)
         policy_loss = self.fit_policy(statistics, goal, rows.weight)
         with torch.no_grad():
             new = self.mac.log_policy(statistics.population)
@@ -133,12 +144,31 @@ class MFPMDLearner(MeanFieldLearner):
         }
 
     @torch.no_grad()
+    def begin(self, statistics: CellStatistics, log_policy: Tensor) -> None:
+        """Take the unit of rewards and their origin from the first batch, before anything is evaluated."""
+        assert self.spreads is not None
+        expected = self.args.td_target == "expected_sarsa"
+        sweep = sweep_backwards(statistics, log_policy, tau=0.0, expected=expected, fill_rows=True)
+        table, visits = over_episodes(sweep, statistics)
+        self.spreads.begin(square_spread(table, visits))
+        self.critic.measure_in(self.spreads.of_a_step(0, self.critic.horizon), row_origins(table, visits))
+
+    @torch.no_grad()
+    def measure(self, statistics: CellStatistics, targets: TDSweep) -> None:
+        """Add this epoch's spread, and measure the critic in that of a step and from the rows' means."""
+        assert self.spreads is not None
+        table, visits = over_episodes(targets, statistics)
+        self.spreads.add(square_spread(table, visits))
+        unit = self.spreads.of_a_step(self.epoch + 1, self.critic.horizon)
+        self.critic.measure_in(unit, row_origins(table, visits))
+
+    @torch.no_grad()
     def td_targets(self, statistics: CellStatistics, log_policy: Tensor, features: Tensor) -> TDSweep:
         """Targets of Q for every cell of every episode, [B, T, S, A]."""
         return sweep_backwards(
             statistics,
             log_policy,
-            tau=self.args.tau,
+            tau=self.tau,
             expected=self.args.td_target == "expected_sarsa",
             fallback=self.critic(features),
             lam=self.args.td_lambda,
@@ -160,7 +190,7 @@ class MFPMDLearner(MeanFieldLearner):
         size = min(self.args.minibatch_episodes, n_episodes)
         weight = torch.where(targets.visited, statistics.visits**self.args.count_exponent, 0.0)
         weight = weight / weight.sum((1, 2, 3), keepdim=True) / size
-        scaled = targets.q_values / self.critic.horizon
+        scaled = self.critic.outputs(targets.q_values)
         rounds = [(torch.arange(size) + k * size) % n_episodes for k in range(n_episodes)]
         minibatches = [
             Minibatch(

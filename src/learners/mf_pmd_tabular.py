@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.cells import CellStatistics
 from ..functional.distributions import entropy, kl_divergence
-from ..functional.mirror_descent import mirror_descent_step, scale_free_step_size, square_spread
+from ..functional.mirror_descent import mirror_descent_step, square_spread
 from ..functional.td_targets import (
     paper_learning_rate,
     sweep_backwards,
@@ -28,14 +28,10 @@ class MFPMDTabularLearner(MeanFieldLearner):
     (the default) goes from the last step to the first on the averages over all episodes: the table
     at which the mean TD error of every cell is zero. Q of a cell that nobody visited is 0.
 
-    ``step_rule: scale_free`` makes learning the same whatever the units and the origin of rewards: xi_t = c /
-    sqrt(sum of G_k^2), G_k the spread of Q over actions in epoch k, all steps together, tau in units of G_0 /
-    sqrt(H), and a cell that nobody visited takes the mean of its row. It is meant for rewards scaled into
-    [0, 1] by bounds far wider than what is paid, where ``c_xi`` in these units would be next to nothing.
+    Under ``step_rule: scale_free`` a cell that nobody visited takes the mean of its row.
 
     Args:
-        args: besides MeanFieldLearner's, reads ``td_order``, ``td_learning_rate``, ``td_delta``,
-            ``step_rule``, ``c_scale_free`` and ``population_info["reward_factor"]``.
+        args: besides MeanFieldLearner's, reads ``td_order``, ``td_learning_rate``, ``td_delta``.
     """
 
     def __init__(self, mac: Any, scheme: dict, logger: Any, args: SimpleNamespace) -> None:
@@ -43,7 +39,6 @@ class MFPMDTabularLearner(MeanFieldLearner):
         for key, allowed in {
             "td_order": ("backward", "simultaneous"),
             "td_learning_rate": ("visits", "paper"),
-            "step_rule": ("auto", "sqrt", "scale_free"),
         }.items():
             if getattr(args, key) not in allowed:
                 raise UserError(f"{key}={getattr(args, key)}: choose one of {', '.join(allowed)}")
@@ -51,28 +46,10 @@ class MFPMDTabularLearner(MeanFieldLearner):
             raise UserError(f"td_delta={args.td_delta}: it is a probability, in (0, 1]")
         if not mac.agent.tabular:
             raise UserError(f"agent={args.agent}: {args.name} needs agent=mean_field_table")
-        self.spreads = Spreads() if is_scale_free(args) else None
 
-    def modules(self) -> dict[str, Any]:
-        return {} if self.spreads is None else {"spreads": self.spreads}
-
-    def cuda(self) -> None:
-        super().cuda()
-        if self.spreads is not None:
-            self.spreads.cuda()
-
-    @property
-    def xi(self) -> float:
-        if self.spreads is None:
-            return super().xi
-        return scale_free_step_size(self.spreads.total.item(), self.args.c_scale_free)
-
-    @property
-    def tau(self) -> float:
-        """Weight of the entropy in reward units."""
-        if self.spreads is None:
-            return self.args.tau
-        return self.args.tau * (self.spreads.first.item() / self.mac.agent.log_table.shape[0]) ** 0.5
+    @staticmethod
+    def sweeps_backwards(args: SimpleNamespace) -> bool:
+        return args.td_order == "backward"
 
     @torch.no_grad()
     def update(self, statistics: CellStatistics) -> dict[str, float]:
@@ -123,41 +100,3 @@ class MFPMDTabularLearner(MeanFieldLearner):
         if self.args.td_learning_rate == "paper":
             return torch.full_like(visits, paper_learning_rate(episode, self.args.td_delta))
         return visit_learning_rate(visits)
-
-
-class Spreads(torch.nn.Module):
-    """The square spreads G_k^2 of Q that the scale-free step is made of: the first, and the sum."""
-
-    first: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("first", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
-
-    def begin(self, square: Tensor) -> None:
-        """Take the unit of the entropy's weight from the first epoch."""
-        self.first.copy_(square)
-
-    def add(self, square: Tensor) -> None:
-        """Add an epoch's."""
-        self.total += square
-
-
-def is_scale_free(args: SimpleNamespace) -> bool:
-    """What ``step_rule`` comes to for this game.
-
-    Raises:
-        UserError: a scale-free rule without what it is made of.
-    """
-    backward = args.td_order == "backward"
-    if args.step_rule == "scale_free" and not backward:
-        raise UserError(f"step_rule=scale_free: needs td_order=backward, not {args.td_order}")
-    scaled = args.population_info.get("reward_factor", 1.0) != 1.0
-    chosen = args.step_rule == "scale_free" or (args.step_rule == "auto" and scaled and backward)
-    if chosen and not (args.c_scale_free > 0 and args.tau * args.c_scale_free < 1):
-        raise UserError(
-            f"c_scale_free={args.c_scale_free}: must be positive, and its product with tau={args.tau} below 1"
-        )
-    return chosen
