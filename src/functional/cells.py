@@ -10,7 +10,7 @@ from .distributions import count_values
 from .integers import as_index, as_integers, paired, tally
 
 EXACT_IN_FLOAT32 = 2**24  # up to which whole numbers are
-AGENTS_AT_ONCE = 2**16  # whose labels, and rewards in float64, stay in a core's cache
+AGENTS_AT_ONCE = 2**16  # whose labels, and rewards in float64, stay in a core's cache; more for large tables
 
 
 class CellStatistics(NamedTuple):
@@ -127,19 +127,20 @@ class CellStatistics(NamedTuple):
         Returns:
             V [B, T, S].
         """
-        value = torch.zeros_like(offset[:, 0])
-        values = []
+        value = torch.zeros_like(offset[:, 0]).unsqueeze(-1)  # [B, S, 1]
+        first, values = offset.unsqueeze(-1).unbind(1), []
         if self.reach is None:
-            passed = torch.einsum("bhsa,bhsat->bhst", weight, self.next_state)
-            for first, step in zip(offset.unbind(1)[::-1], passed.unbind(1)[::-1], strict=True):
-                value = first + (step @ value.unsqueeze(-1)).squeeze(-1)
+            passed = torch.einsum("bhsa,bhsat->bhst", weight, self.next_state).unbind(1)
+            for h in reversed(range(len(passed))):
+                value = torch.baddbmm(first[h], passed[h], value)
                 values.append(value)
         else:
-            passed, reach = (weight.unsqueeze(-1) * self.next_state).flatten(3), self.reach.flatten(1)
-            for first, step in zip(offset.unbind(1)[::-1], passed.unbind(1)[::-1], strict=True):
-                value = first + (step * value[:, reach]).sum(-1)
+            passed = (weight.unsqueeze(-1) * self.next_state).flatten(3).unbind(1)
+            reach = self.reach.flatten(1)  # [S, A W]
+            for h in reversed(range(len(passed))):
+                value = first[h] + (passed[h] * value[:, reach, 0]).sum(-1, keepdim=True)
                 values.append(value)
-        return torch.stack(values[::-1], 1)
+        return torch.stack(values[::-1], 1).squeeze(-1)
 
 
 def cell_statistics(
@@ -155,9 +156,12 @@ def cell_statistics(
 ) -> CellStatistics:
     """Count a batch of trajectories of N agents into cells.
 
-    A step at a time, and of many agents a part at a time, so that labels stay in the cache: of main memory
+    A step at a time, and of many agents a part at a time, so that labels stay in the cache, but as many as a
+    table has entries, so that adding up the tables of the parts costs no more than counting. Of main memory
     every state is read twice (where it is left, where it is reached), every action and every reward once,
-    in the types they are stored in. Nothing loops over agents or episodes.
+    in the types they are stored in; with ``count_next_cells`` every state a third time and every action
+    twice; with ``first_agent_only`` these are agent 1's, and everyone's states are read once.
+    Nothing loops over agents or episodes.
 
     Args:
         states: local states, [B, T + 1, N], integers in any numeric dtype.
@@ -182,7 +186,7 @@ def cell_statistics(
     next_cell = visits.new_zeros(*shape, n_states, n_actions) if count_next_cells else None
     for t in range(horizon):
         tables = _StepTables(batch_size, n_states, n_actions, visits, n_labels=batch_size * n_followed)
-        for part in _parts(n_followed, batch_size):
+        for part in tables.parts(n_followed, pairs=count_next_cells):
             cells = tables.cells(states[:, t, part], actions[:, t, part])
             label = tables.add(cells, rewards[:, t, part], states[:, t + 1, part])
             if next_cell is not None and t + 1 < horizon:
@@ -222,6 +226,13 @@ class _StepTables:
         sparse = self.next_state.is_floating_point()
         self._visits = self._table(len(self.reward_sum)) if sparse else None
 
+    def parts(self, n_agents: int, *, pairs: bool) -> list[slice]:
+        """Some agents at a time: AGENTS_AT_ONCE of all episodes, or as many as the largest full table."""
+        sizes = [len(self.reward_sum) * goals for goals in (self.sizes[1], self.n_cells if pairs else 1)]
+        at_once = max(AGENTS_AT_ONCE, *(0 if self._is_sparse(size) else size for size in sizes))
+        width = max(1, at_once // self.sizes[0])
+        return [slice(start, min(start + width, n_agents)) for start in range(0, n_agents, width)]
+
     def cells(self, states: Tensor, actions: Tensor) -> Tensor:
         """[B, n] each."""
         return paired(as_integers(states), as_integers(actions), *self.sizes[1:])
@@ -246,9 +257,12 @@ class _StepTables:
         """[B C]."""
         return self.next_state.reshape(-1, self.sizes[1]).sum(-1) if self._visits is None else self._visits
 
+    def _is_sparse(self, size: int) -> bool:
+        """Whether a table of this size stays mostly empty, in a type that holds its counts."""
+        return self.n_labels < min(size, EXACT_IN_FLOAT32)
+
     def _table(self, size: int) -> Tensor:
-        sparse = self.n_labels < min(size, EXACT_IN_FLOAT32)  # mostly empty
-        return self.like.new_zeros(size, dtype=self.like.dtype if sparse else torch.int64)
+        return self.like.new_zeros(size, dtype=self.like.dtype if self._is_sparse(size) else torch.int64)
 
 
 def count_into(table: Tensor, labels: Tensor) -> None:
@@ -261,9 +275,3 @@ def count_into(table: Tensor, labels: Tensor) -> None:
         table.index_add_(0, as_index(flat), table.new_ones(()).expand(len(flat)))
     else:
         table += tally(flat, len(table))
-
-
-def _parts(n_agents: int, batch_size: int) -> list[slice]:
-    """The agents, so many at a time that those of all episodes together are AGENTS_AT_ONCE at most."""
-    width = max(1, AGENTS_AT_ONCE // batch_size)
-    return [slice(start, min(start + width, n_agents)) for start in range(0, n_agents, width)]

@@ -131,7 +131,8 @@ class CountingRunner(PopulationRunner):
         """
         nobody = torch.zeros(self.batch_size, 0, dtype=torch.int64, device=self.game.device)
         followed = nobody if score is None else self._one_of_each_type()
-        played = self._count_episodes(followed, test_mode=test_mode, score=score)
+        with torch.inference_mode(score is None):  # small operations start a quarter faster
+            played = self._count_episodes(followed, test_mode=test_mode, score=score)
         return CountedBatch(played.statistics, device=self.args.device), played.returns
 
     def _one_of_each_type(self) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mf_pmd.functional import cells
 from mf_pmd.functional.cells import CellStatistics, cell_statistics
 
 
@@ -194,6 +195,42 @@ def test_counting_never_waits_for_the_device(first_agent_only, n_agents):
         (2, 3, 10, 3, 10, 3),
         (2, 3, 10),
     ]
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_labels_that_small_integers_do_not_hold(monkeypatch, dense):
+    # 2 x 130 x 130 = 33 800 numbers of episode and cell, beyond int16; 4.4 million with the next state
+    states, actions, rewards = trajectories(6, 2, 2, 50, 130, 130)
+    states[:, 0, 0] = states[:, 1, 0] = 129  # the last cell of all
+    actions[:, :, 0] = 129
+    expected = reference(states, actions, rewards, 130, 130)
+    if dense:
+        monkeypatch.setattr("mf_pmd.functional.cells.EXACT_IN_FLOAT32", 0)
+    small = states.to(torch.uint8), actions.to(torch.uint8)
+    found = cell_statistics(*small, rewards, n_states=130, n_actions=130)
+    for name, one, two in zip(CellStatistics._fields, found, expected, strict=False):
+        assert torch.equal(one, two), name
+    assert found.next_state[1, 0, 129, 129, 129] >= 1
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_adding_up_tables_costs_no_more_than_counting(monkeypatch, pairs):
+    states, actions, rewards = trajectories(7, 2, 3, 5000, 5, 3)
+    labels, entries = [], []
+    count_into = cells.count_into
+
+    def watched(table, found):
+        labels.append(found.numel())
+        entries.append(len(table))
+        count_into(table, found)
+
+    monkeypatch.setattr(cells, "count_into", watched)
+    monkeypatch.setattr(cells, "AGENTS_AT_ONCE", 16)
+    sizes = {"n_states": 5, "n_actions": 3, "count_next_cells": pairs}
+    cells.cell_statistics(states, actions, rewards, **sizes)
+    assert len(labels) > 3 * (1 + pairs)  # agents came in parts
+    last_parts = (3 + 2 * pairs) * max(entries)
+    assert sum(entries) <= sum(labels) + last_parts
 
 
 @pytest.fixture
