@@ -60,6 +60,10 @@ class MFPMDLearner(MeanFieldLearner):
     target log pi' = (1 - tau xi) log pi + xi Q, mixed with the uniform policy, fitted by KL(pi |
     target) over the visited rows. Both networks run on S rows a step, whatever N is.
 
+    Under ``step_rule: scale_free`` the critic is fitted to (target - m_h(s)) / u, m_h(s) the mean of the
+    targets over the visits of a row and u that of the spreads of a step, the root of sum G_k^2 / (n H) over n
+    epochs: what tells actions apart is of order 1 there, whatever the rewards' unit, and H is not asked for it.
+
     Args:
         args: besides MeanFieldLearner's, reads ``critic_type``, ``lr``, ``adam_beta2``, ``critic_steps``,
             ``policy_steps``, ``td_lambda``, ``count_exponent``, ``minibatch_episodes``,
@@ -145,20 +149,26 @@ class MFPMDLearner(MeanFieldLearner):
 
     @torch.no_grad()
     def begin(self, statistics: CellStatistics, log_policy: Tensor) -> None:
-        """Take the unit of rewards and their origin from the first batch, before anything is evaluated."""
+        """Take G_0 and the critic's unit and origins from the first batch, before anything is evaluated.
+
+        From targets that owe nothing to the critic, which does not know yet where rewards start from.
+        """
         assert self.spreads is not None
         expected = self.args.td_target == "expected_sarsa"
         sweep = sweep_backwards(statistics, log_policy, tau=0.0, expected=expected, fill_rows=True)
         table, visits = over_episodes(sweep, statistics)
-        self.spreads.begin(square_spread(table, visits))
-        self.critic.measure_in(self.spreads.of_a_step(0, self.critic.horizon), row_origins(table, visits))
+        square = square_spread(table, visits)
+        self.spreads.begin(square)
+        self.spreads.add(square)
+        self.critic.measure_in(self.spreads.of_a_step(1, self.critic.horizon), row_origins(table, visits))
 
     @torch.no_grad()
     def measure(self, statistics: CellStatistics, targets: TDSweep) -> None:
         """Add this epoch's spread, and measure the critic in that of a step and from the rows' means."""
         assert self.spreads is not None
         table, visits = over_episodes(targets, statistics)
-        self.spreads.add(square_spread(table, visits))
+        if self.epoch > 0:
+            self.spreads.add(square_spread(table, visits))
         unit = self.spreads.of_a_step(self.epoch + 1, self.critic.horizon)
         self.critic.measure_in(unit, row_origins(table, visits))
 
@@ -181,7 +191,7 @@ class MFPMDLearner(MeanFieldLearner):
         return ((statistics.visits * error).sum() / statistics.visits.sum()).item()
 
     def fit_critic(self, statistics: CellStatistics, targets: TDSweep, features: Tensor) -> float:
-        """Weighted regression on fixed targets; returns the last loss, in units of (reward / H)^2.
+        """Weighted regression on fixed targets; returns the last loss, in the square of the critic's unit.
 
         A cell weighs count^count_exponent; each step takes the next ``minibatch_episodes`` episodes,
         round and round: with many agents, episodes of one epoch are nearly alike.

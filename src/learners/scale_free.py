@@ -30,12 +30,11 @@ class Spreads(torch.nn.Module):
         self.total += square
 
     def of_a_step(self, n_epochs: int, horizon: int) -> Tensor:
-        """Root mean square of the spreads of a step over the epochs added, or in the first where none was.
+        """u = sqrt(sum of G_k^2 / (n H)): root mean square of the spreads of a step, over n epochs.
 
         A float32 scalar in reward units; 1 where Q never told actions apart.
         """
-        mean = self.total / n_epochs if n_epochs else self.first
-        unit = (mean / horizon).sqrt().float()
+        unit = (self.total / (n_epochs * horizon)).sqrt().float()
         return torch.where(unit > 0, unit, 1.0)
 
 

@@ -30,6 +30,7 @@ FORMS = {
     ),
     "neural": ("mf_pmd", []),
     "neural, sarsa": ("mf_pmd", ["td_target=sarsa", "td_lambda=0.5"]),
+    "neural, scale-free": ("mf_pmd", ["step_rule=scale_free"]),
     "population dependent": ("mf_pmd", ["population_dependent=True", "output_policy=average"]),
     "neural, on observations": (
         "mf_pmd",
