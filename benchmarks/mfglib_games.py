@@ -1,12 +1,13 @@
 """Learning from trajectories against online mirror descent that is told the model, on MFGLib's games.
 
     python benchmarks/mfglib_games.py [--games beach_bar,...] [--iterations 100] [--seeds 3] [--first-seed 1]
-                                      [--agents 10000] [--results results/mfglib] [with key=value ...]
+                                      [--agents 10000] [--algorithm mf_pmd_tabular] [--results results/mfglib]
+                                      [with key=value ...]
 
-``mf_pmd_tabular`` plays ``src/main.py --env-config=mfglib``, N agents in 10 episodes an iteration, with the
-defaults of its yaml; its policies are read back by ``mf_pmd.load`` and scored by MFGLib's own
-``exploitability_score``, in MFGLib's reward units. MFGLib's ``OnlineMirrorDescent`` makes as many iterations
-with each step of {1, .1} and the better one counts. A game is passed when, in the worst of the seeds, the
+``mf_pmd_tabular``, or ``--algorithm mf_pmd``, plays ``src/main.py --env-config=mfglib``, N agents in 10
+episodes an iteration, with the defaults of its yaml; its policies are read back by ``mf_pmd.load`` and scored
+by MFGLib's own ``exploitability_score``, in MFGLib's reward units. MFGLib's ``OnlineMirrorDescent`` makes as
+many iterations with each step of {1, .1} and the better one counts. A game is passed when, in the worst of the seeds, the
 policy that the run returns (``tail``) is at most 1.5 times OMD's, or at most 2 % of the uniform policy's (5 %
 on building_evacuation). ``--games all`` takes all ten.
 """
@@ -32,6 +33,7 @@ from mf_pmd.games.mfglib_game import make_environment
 
 MAIN = Path(__file__).resolve().parents[1] / "src" / "main.py"
 GAMES = ("beach_bar", "left_right", "rock_paper_scissors", "susceptible_infected", "building_evacuation")
+ALGORITHMS = ("mf_pmd_tabular", "mf_pmd")
 EPISODES = 10  # an iteration
 STEPS = (1.0, 0.1)  # of OMD
 TIMES_OMD = 1.5
@@ -81,13 +83,14 @@ def learn(key: str, seed: int, options: argparse.Namespace) -> Learnt:
         f"local_results_path={folder}",
         *options.words,
     ]
-    command = [sys.executable, str(MAIN), "--config=mf_pmd_tabular", "--env-config=mfglib", "with", *words]
+    algorithm = options.algorithm
+    command = [sys.executable, str(MAIN), f"--config={algorithm}", "--env-config=mfglib", "with", *words]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
-    (run,) = (folder / "sacred" / "mf_pmd_tabular" / key).glob("[0-9]*")
+    (run,) = (folder / "sacred" / algorithm / key).glob("[0-9]*")
     policies = mf_pmd.load(run).policies
     shape = (environment.T + 1, *environment.S, *environment.A)
     scores = {}
@@ -146,6 +149,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--agents", type=int, default=10_000)
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0])
     parser.add_argument("--results", default="results/mfglib")
     parser.add_argument("words", nargs="*")
     given = sys.argv[1:] if argv is None else argv
@@ -159,7 +163,9 @@ def main() -> int:
     options = parse()
     torch.set_num_threads(1)
     rows = [row(key, options) for key in options.games]
-    print(f"N = {options.agents}, {options.iterations} iterations, worst of {options.seeds} seeds\n")
+    print(
+        f"{options.algorithm}, N = {options.agents}, {options.iterations} iterations, worst of {options.seeds} seeds\n"
+    )
     print(markdown(HEAD, [cells for cells, _ in rows]))
     return 0 if all(passed for _, passed in rows) else 1
 
