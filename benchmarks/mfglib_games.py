@@ -7,9 +7,9 @@
 ``mf_pmd_tabular``, or ``--algorithm mf_pmd``, plays ``src/main.py --env-config=mfglib``, N agents in 10
 episodes an iteration, with the defaults of its yaml; its policies are read back by ``mf_pmd.load`` and scored
 by MFGLib's own ``exploitability_score``, in MFGLib's reward units. MFGLib's ``OnlineMirrorDescent`` makes as
-many iterations with each step of {1, .1} and the better one counts. A game is passed when, in the worst of the seeds, the
-policy that the run returns (``tail``) is at most 1.5 times OMD's, or at most 2 % of the uniform policy's (5 %
-on building_evacuation). ``--games all`` takes all ten.
+many iterations with each step of {1, .1} and the better one counts. A game is passed when, in the worst of
+the seeds, the policy that the run returns (``tail``) is at most 1.5 times OMD's, or at most 2 % of the
+uniform policy's (5 % on building_evacuation). ``--games all`` takes all ten.
 """
 
 from __future__ import annotations
@@ -163,9 +163,8 @@ def main() -> int:
     options = parse()
     torch.set_num_threads(1)
     rows = [row(key, options) for key in options.games]
-    print(
-        f"{options.algorithm}, N = {options.agents}, {options.iterations} iterations, worst of {options.seeds} seeds\n"
-    )
+    told = f"N = {options.agents}, {options.iterations} iterations, worst of {options.seeds} seeds"
+    print(f"{options.algorithm}, {told}\n")
     print(markdown(HEAD, [cells for cells, _ in rows]))
     return 0 if all(passed for _, passed in rows) else 1
 
