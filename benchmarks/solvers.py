@@ -41,7 +41,7 @@ from training import Training
 
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import tabular_policy
-from mf_pmd.games.mfglib_game import make_environment, make_mfglib
+from mf_pmd.games.mfglib_game import make_environment
 
 GAMES = ("susceptible_infected", "beach_bar", "building_evacuation")
 CROWD = "crowd_modelling"
@@ -52,10 +52,8 @@ FEWEST_REPEATS = 5
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 ONE_EPISODE = ("batch_size_run=1", "batch_size=1", "buffer_size=1")
 KEPT_FIRST = ("c_mix=0.0", "output_policy=last")
-TABULAR_WORDS = (*ONE_EPISODE, *KEPT_FIRST, "c_scale_free=5.0")
+WORDS = (*ONE_EPISODE, *KEPT_FIRST, "c_scale_free=5.0")
 MORE_WORDS = {"building_evacuation": ("output_policy=tail",)}
-NETWORK_STEP = 3.0  # c_xi of the networks, in the game's own reward units
-NETWORK_TAU = 0.015  # weight of the entropy over the step, so that tau c_xi is this times NETWORK_STEP
 HEAD = (
     "game",
     "contestant",
@@ -177,17 +175,12 @@ def learner(algorithm: str, game: str, words: tuple[str, ...], agents: int, seed
     return Runner(partial(training.epochs, 1), lambda: mac.history.mean(mac.output_policy))
 
 
-def learners(game: str, key: str, factor: float, options: argparse.Namespace) -> list[Contestant]:
-    """``mf_pmd_tabular``, whose step knows no units, and ``mf_pmd``, whose step is told in the game's own."""
+def learners(game: str, key: str, options: argparse.Namespace) -> list[Contestant]:
+    """``mf_pmd_tabular`` and ``mf_pmd``, whose steps know no units of rewards, with the same words."""
     where = (f"env_args.key={key}",) if game == "mfglib" else ()
-    more = (*MORE_WORDS.get(key, ()), *options.words)
-    step = (f"c_xi={NETWORK_STEP / factor}", f"tau={NETWORK_TAU * factor}")
-    words = {
-        "mf_pmd_tabular": (*where, *TABULAR_WORDS, *more),
-        "mf_pmd": (*where, *ONE_EPISODE, *KEPT_FIRST, *step, *more),
-    }
+    words = (*where, *WORDS, *MORE_WORDS.get(key, ()), *options.words)
     return [
-        Contestant(f"{name}, counts", False, partial(learner, name, game, words[name], options.agents))
+        Contestant(f"{name}, counts", False, partial(learner, name, game, words, options.agents))
         for name in options.algorithms
     ]
 
@@ -214,13 +207,8 @@ def mfglib_arena(key: str, options: argparse.Namespace) -> Arena:
     arena.contestants.extend([solvers[1.0], *([solvers[best]] if best != 1.0 else [])])
     words = tuple(f"env_args.knobs.{name}={value}" for name, value in knobs.items())
     told = argparse.Namespace(**vars(options) | {"words": [*words, *options.words]})
-    arena.contestants.extend(learners("mfglib", key, reward_factor(key, knobs), told))
+    arena.contestants.extend(learners("mfglib", key, told))
     return arena
-
-
-def reward_factor(key: str, knobs: dict[str, Any]) -> float:
-    """Our unit of reward in that of the game."""
-    return make_mfglib(key, n_agents=2, population="all", knobs=knobs).reward_factor
 
 
 def openspiel_arena(options: argparse.Namespace) -> Arena:
@@ -260,7 +248,7 @@ def openspiel_arena(options: argparse.Namespace) -> Arena:
     yaml = Path(__file__).parent / f"{CROWD}.yaml"
     words = tuple(f"env_args.{name}={value}" for name, value in sizes.items())
     told = argparse.Namespace(**vars(options) | {"words": [*words, *options.words]})
-    arena.contestants.extend(learners(str(yaml), CROWD, ours.reward_factor, told))
+    arena.contestants.extend(learners(str(yaml), CROWD, told))
     return arena
 
 
