@@ -181,6 +181,17 @@ def test_a_critic_that_sees_one_step_ahead_does_not_make_the_step_too_long(start
     assert learner.tau * learner.xi < 1
 
 
+def test_what_the_rule_holds_goes_to_the_gpu_with_the_critic(start, monkeypatch):
+    learner, _ = start(*SCALE_FREE)
+    moved = []
+    monkeypatch.setattr(torch.nn.Module, "cuda", lambda self, *_: moved.append(self) or self)
+    monkeypatch.setattr(learner.mac, "cuda", lambda: None)
+    learner.cuda()
+    reached = {id(held) for module in moved for held in (*module.parameters(), *module.buffers())}
+    for module in (learner.spreads, learner.critic, learner.critic.unit):
+        assert {id(held) for held in (*module.parameters(), *module.buffers())} <= reached
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
