@@ -375,3 +375,14 @@ def test_learning_from_counts_reaches_what_learning_from_agents_reaches(configur
     means = [statistics.mean(each) for each in found.values()]
     assert abs(means[0] - means[1]) < 3 * spread * (2 / 5) ** 0.5
     assert max(found["counts"]) <= 0.13  # what test_learn_to_threshold asks of the population runner
+
+
+def test_a_table_that_reaches_few_states_is_not_taken_for_a_full_one(build):
+    pytest.importorskip("mfglib")
+    words = [f"{key}=48" for key in ("batch_size_run", "batch_size", "buffer_size")]
+    words += ["env_args.key=building_evacuation", "env_args.n_agents=1000", "population.played=never"]
+    counted = build("mf_pmd_tabular", "mfglib", COUNTS, *words)  # moves are sure
+    assert counted.args.population_info["reach"] == 1
+    assert counted.learner.count(counted.runner.run()).next_state.shape[-1] == 1
+    with pytest.raises(UserError, match="counts of transitions"):
+        build("mf_pmd_tabular", "mfglib", "runner=population", *words)
