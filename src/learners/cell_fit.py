@@ -33,9 +33,9 @@ def fit_cells(
 ) -> float:
     """Steps of Adam on minibatches of one shape, in turn; returns the loss before the last step.
 
-    The rate falls from the optimiser's to 0 in equal steps, so that a fit settles on the mean of its
-    minibatches. What ``fitting.descend`` does with autograd, to rounding, several times faster where the
-    networks are small; the network and its optimiser are left as by torch's own steps.
+    The rate of the k-th of K steps is (K - k + 1) / K of the optimiser's, so that a fit settles on the mean
+    of its minibatches. What ``fitting.descend`` does with autograd, to rounding, several times faster where
+    the networks are small; the network and its optimiser are left as by torch's own steps.
 
     Args:
         network: an ``mlp`` of cell features.

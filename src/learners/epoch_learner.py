@@ -89,10 +89,24 @@ class EpochLearner(ABC):
         """
         self.mac.load_models(path)
         state = torch.load(Path(path) / LEARNER_FILE, map_location=self.args.device, weights_only=True)
+        self.check_state(path, state)
         for name, module in self.modules().items():
             module.load_state_dict(state[name])
         self.epoch = state["epoch"]
         self.log_stats_t = state["log_stats_t"]
+
+    def check_state(self, path: str, state: dict[str, Any]) -> None:
+        """Refuse what ``save_models`` wrote under settings that these cannot go on from.
+
+        Raises:
+            UserError: naming what is missing, or the remedy.
+        """
+        missing = self.modules().keys() - state.keys()
+        if missing:
+            raise UserError(
+                f"checkpoint_path={path}: its learner has no {', '.join(sorted(missing))}; "
+                "take a checkpoint of these settings"
+            )
 
 
 def check_epoch_settings(args: SimpleNamespace) -> None:

@@ -70,6 +70,12 @@ class MeanFieldLearner(MirrorDescentSchedules, CellLearner):
         if self.spreads is not None:
             self.spreads.cuda()
 
+    def check_state(self, path: str, state: dict[str, Any]) -> None:
+        if ("spreads" in state) != (self.spreads is not None):
+            rule = "scale_free" if "spreads" in state else "sqrt"
+            raise UserError(f"checkpoint_path={path}: it was trained by another rule, set step_rule={rule}")
+        super().check_state(path, state)
+
     @property
     def xi(self) -> float:
         if self.spreads is None:

@@ -62,7 +62,7 @@ class MFPMDLearner(MeanFieldLearner):
 
     Under ``step_rule: scale_free`` the critic is fitted to (target - m_h(s)) / u, m_h(s) the mean of the
     targets over the visits of a row and u that of the spreads of a step, the root of sum G_k^2 / (n H) over n
-    epochs: what tells actions apart is of order 1 there, whatever the rewards' unit, and H is not asked for it.
+    epochs: what tells actions apart is of order 1 there, whatever the rewards' unit.
 
     Args:
         args: besides MeanFieldLearner's, reads ``critic_type``, ``lr``, ``adam_beta2``, ``critic_steps``,
@@ -100,14 +100,18 @@ class MFPMDLearner(MeanFieldLearner):
         self.make_optimisers()
 
     def make_optimisers(self) -> None:
-        """Adam for both networks: ``fit_cells`` takes its steps, checkpoints hold its state.
-
-        Its mean of squared gradients spans 1 / (1 - beta_2) steps, at torch's .999 eight epochs of the
-        critic's: too long where targets move every epoch, and now and then its steps undo a fit.
-        """
-        settings = {"lr": self.args.lr, "betas": (0.9, self.args.adam_beta2), "fused": True}
+        """Adam for both networks: ``fit_cells`` takes its steps, checkpoints hold its state."""
+        settings = self.adam_settings() | {"fused": True}
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), **settings)
         self.agent_optimiser = torch.optim.Adam(self.mac.agent.parameters(), **settings)
+
+    def adam_settings(self) -> dict[str, Any]:
+        """Rate and betas.
+
+        Adam's mean of squared gradients spans 1 / (1 - beta_2) steps, at torch's .999 eight epochs of the
+        critic's: too long where targets move every epoch, and now and then its steps undo a fit.
+        """
+        return {"lr": self.args.lr, "betas": (0.9, self.args.adam_beta2)}
 
     def modules(self) -> dict[str, Any]:
         return super().modules() | {
@@ -115,6 +119,11 @@ class MFPMDLearner(MeanFieldLearner):
             "critic_optimiser": self.critic_optimiser,
             "agent_optimiser": self.agent_optimiser,
         }
+
+    def load_models(self, path: str) -> None:
+        super().load_models(path)
+        for optimiser in (self.critic_optimiser, self.agent_optimiser):
+            optimiser.param_groups[0] |= self.adam_settings()  # not those of the run that is resumed
 
     def cuda(self) -> None:
         super().cuda()

@@ -18,6 +18,7 @@ from ..games import Game, advances
 COMPILERS = ("g++", "clang++", "c++")
 NO_COMPILER = "population.compile=True: found no C++ compiler that works (%s), so that steps are not compiled"
 NOT_COMPILED = "population.compile=True: torch cannot compile the step of this game (%s), so that it is not"
+PATIENCE = 60.0  # seconds that an empty library may take
 
 
 class Played(NamedTuple):
@@ -120,7 +121,7 @@ def compiles(compiler: str) -> bool:
         library = Path(folder) / "empty.so"
         command = [compiler, "-x", "c++", "-shared", "-fPIC", "-o", str(library), "-"]
         try:
-            subprocess.run(command, input=b"", capture_output=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
+            subprocess.run(command, input=b"", capture_output=True, check=True, timeout=PATIENCE)
+        except (OSError, subprocess.SubprocessError):
             return False
         return library.is_file()  # there are programs that do nothing, and well

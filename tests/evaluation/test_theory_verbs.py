@@ -410,6 +410,14 @@ def test_refusals_are_one_line(told, checkpoints, words, reason):
     assert err.count("\n") == 1
 
 
+def test_a_game_without_a_name_is_refused(told, checkpoints, tmp_path):
+    nameless = tmp_path / "nameless.yaml"
+    nameless.write_text("env: population # of this package\nenv_args: # the game\n  n_agents: 10 # N\n")
+    status, out, err = told("exploitability", checkpoints["mf_pmd_tabular"], f"--env-config={nameless}")
+    assert (status, out) == (2, "")
+    assert err == "error: env_args.key: missing, it names the game\n"
+
+
 def test_a_closed_form_is_refused_where_there_is_none(told, blind):
     status, _, err = told("symmetry", f"--env-config={blind}", "--method", "closed-form")
     assert status == 2

@@ -149,6 +149,25 @@ def test_checkpoints_of_other_games_are_refused(short, alg, capsys, tmp_path, en
     assert not out.exists()
 
 
+@pytest.mark.parametrize(("made", "taken"), [("sqrt", "scale_free"), ("scale_free", "sqrt")])
+@pytest.mark.parametrize("name", ["mf_pmd", "mf_pmd_tabular"])
+def test_checkpoints_of_another_step_rule_name_it(short, name, made, taken):
+    first = run.train(short(name, f"step_rule={made}", f"t_max={EPOCH}"))
+    words = [f"step_rule={taken}", f"t_max={9 * EPOCH}", f"checkpoint_path={first.checkpoint}"]
+    with pytest.raises(UserError, match=f"checkpoint_path=.* set step_rule={made}$"):
+        run.train(short(name, *words))
+
+
+def test_a_resumed_run_takes_its_own_rate_and_betas(short, build):
+    first = run.train(short("mf_pmd", "adam_beta2=0.9", "lr=0.02", f"t_max={EPOCH}"))
+    learner = build("mf_pmd", "a_sis", *ALGS["mf_pmd"], "adam_beta2=0.95", "lr=0.005").learner
+    learner.load_models(str(first.checkpoint))
+    for optimiser in (learner.critic_optimiser, learner.agent_optimiser):
+        (group,) = optimiser.param_groups
+        assert (group["lr"], group["betas"]) == (0.005, (0.9, 0.95))
+        assert optimiser.state[group["params"][0]]["step"] > 0
+
+
 def test_checkpoints_of_the_other_algorithm_are_refused(short):
     first = run.train(short("mf_pmd_tabular", f"t_max={EPOCH}"))
     with pytest.raises(UserError, match="checkpoint_path"):

@@ -15,6 +15,7 @@ from mf_pmd.functional.sampling import inverse_cdf_thresholds
 from mf_pmd.games import TableGame
 from mf_pmd.games.a_beach import ABeach
 from mf_pmd.host.utils.random_states import seed_everything
+from mf_pmd.runners import compiled_step
 from mf_pmd.runners.compiled_step import CompiledStep, has_compiler
 from mf_pmd.runners.stepper import Stepper
 
@@ -162,6 +163,14 @@ NO_COMPILERS = {
     "there and compiles nothing": ("CXX", shutil.which("false")),
     "there and does nothing": ("CXX", shutil.which("true")),
 }
+
+
+def test_a_compiler_that_does_not_end_is_none(monkeypatch, tmp_path):
+    waiting = tmp_path / "waiting"
+    waiting.write_text("#!/bin/sh\nexec sleep 30\n")
+    waiting.chmod(0o755)
+    monkeypatch.setattr(compiled_step, "PATIENCE", 0.2)
+    assert not compiled_step.compiles(str(waiting))
 
 
 @pytest.mark.parametrize(("variable", "value"), NO_COMPILERS.values(), ids=NO_COMPILERS)
