@@ -47,7 +47,12 @@ class CellStatistics(NamedTuple):
         return self._map(lambda field: field[chosen])
 
     def joined(self, other: "CellStatistics") -> "CellStatistics":
-        """These episodes and those of ``other``, of the same game, in that order."""
+        """These episodes and those of ``other``, of the same game, in that order.
+
+        Next states are counted over all S of them where the two name different ones.
+        """
+        if not self.reaches_as(other):
+            return self.over_all_states().joined(other.over_all_states())
         following = None
         if self.next_cell is not None and other.next_cell is not None:
             following = torch.cat([self.next_cell, other.next_cell])
@@ -59,6 +64,12 @@ class CellStatistics(NamedTuple):
             torch.cat([self.state_count, other.state_count]),
             self.reach,
         )
+
+    def reaches_as(self, other: "CellStatistics") -> bool:
+        """Whether the next states of both are numbered alike."""
+        if self.reach is None or other.reach is None:
+            return self.reach is other.reach
+        return torch.equal(self.reach, other.reach)
 
     def pooled(self) -> "CellStatistics":
         """The sum over episodes, B = 1."""

@@ -70,13 +70,12 @@ def sweep_backwards(
 
     if expected:
         policy = log_policy.exp()
-        kept = (
-            lam * policy * visited
-        )  # weight of a cell's target in V_h; what is left of pi is the fallback's
-        offset = ((policy - kept) * base).sum(-1)
-        if fill_rows:  # or the row's
-            kept = kept + (policy - kept).sum(-1, keepdim=True) * row_shares(visits)
-        following = after_values(statistics, kept, offset + (kept * reward).sum(-1))
+        swept_share = lam * policy * visited  # of V_h: what comes from targets; the rest is the fallback's,
+        others = policy - swept_share
+        offset = (others * base).sum(-1)
+        if fill_rows:  # or, where rows are filled, the mean target of the row
+            swept_share = swept_share + others.sum(-1, keepdim=True) * row_shares(visits)
+        following = after_values(statistics, swept_share, offset + (swept_share * reward).sum(-1))
     else:
 
         def bootstrap(h: int, after: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ class CellReplay:
     """The cell statistics of the last ``capacity`` episodes, sampled uniformly.
 
     It replays what Yang et al. 2018 replay, transitions with their mean actions, in counted form: an
-    episode takes T S A S A numbers, whatever N is.
+    episode takes T S A W numbers, W next states a cell, and T S A S A where pairs of cells are counted,
+    whatever N is.
 
     Args:
         capacity: episodes kept.

@@ -15,7 +15,8 @@ class CountedBatch:
     """Stands where a host's batch stands; holds no column, for no agent was followed.
 
     Attributes:
-        statistics: of B episodes, float64, exact.
+        statistics: of B episodes, float64, exact; their next states may be those within reach alone
+            (``over_all_states()``), and in training they are inference tensors: clone what autograd keeps.
         batch_size: B.
         max_seq_length: H + 1.
         device: where the statistics live, as the host names it.

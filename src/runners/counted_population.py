@@ -88,7 +88,7 @@ class CountedKernels:
 
 
 def within_reach(rows: Tensor) -> Laws:
-    """Laws [1, G, C, S] that stay as they are, told over what they reach; the draws are the same."""
+    """Laws [1, G, C, S] that stay as they are, told over what they reach; draws are those over all states."""
     prepared, n_states = conditional(rows), rows.shape[-1]
     if prepared.places is None:
         return Laws(rows, prepared, None)

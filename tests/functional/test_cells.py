@@ -268,6 +268,18 @@ def test_next_states_within_reach_say_what_all_states_say(reaching_few):
         torch.testing.assert_close(back[:, :-1], offset[:, :-1] + (weight[:, :-1] * reached).sum(-1))
 
 
+@pytest.mark.parametrize("other", ["all states", "others"])
+def test_statistics_of_different_reaches_are_joined_over_all_states(reaching_few, other):
+    dense = reaching_few.over_all_states()
+    flipped = reaching_few._replace(
+        next_state=reaching_few.next_state.flip(-1), reach=reaching_few.reach.flip(-1)
+    )
+    second = dense if other == "all states" else flipped  # the same agents, numbered otherwise
+    for joined in (reaching_few.joined(second), second.joined(reaching_few)):
+        assert joined.reach is None
+        assert torch.equal(joined.next_state, torch.cat([dense.next_state, dense.next_state]))
+
+
 def test_what_is_made_of_statistics_keeps_their_reach(reaching_few):
     whole = reaching_few.episode(0).joined(reaching_few.episodes(slice(1, None)))
     for one, other in zip(whole, reaching_few, strict=True):

@@ -58,3 +58,20 @@ def test_what_is_saved_comes_back(episodes, tmp_path):
     again.load_state_dict(torch.load(tmp_path / "replay.th", weights_only=True))
     assert all(torch.equal(a, b) for a, b in zip(again.kept[:-1], replay.kept[:-1], strict=True))
     assert again.kept.reach is None
+
+
+def test_a_memory_of_states_within_reach_goes_on_with_all_states(episodes, tmp_path):
+    # a run counted by its runner, resumed where agents are followed
+    dense = episodes(1, 2)._replace(next_cell=None)
+    reach = torch.tensor([[[0], [1]], [[1], [0]]])  # [S, A, 1]
+    few = dense._replace(next_state=dense.visits.unsqueeze(-1), reach=reach)
+    replay = CellReplay(3)
+    replay.append(few)
+    torch.save(replay.state_dict(), tmp_path / "replay.th")
+    again = CellReplay(3)
+    again.load_state_dict(torch.load(tmp_path / "replay.th", weights_only=True))
+    assert torch.equal(again.kept.reach, reach)
+    again.append(dense)
+    assert numbers(again.kept) == [2, 1, 2]
+    assert again.kept.next_state.shape == (3, 2, 2, 2, 2)
+    assert torch.equal(again.kept.next_state[0], few.over_all_states().next_state[1])
