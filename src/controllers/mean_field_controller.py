@@ -80,12 +80,16 @@ class MeanFieldMAC(PopulationMAC):
 
     def _rows(self, h: int, population: Tensor, test_mode: bool) -> Tensor:
         """The policy played at step h against nu [B, S]: [B or 1, S, A]."""
-        name = self.output_policy if test_mode else "last"
         if self.population_dependent:
-            return self.policy_rows(name, h, population)
+            return self.policy_rows(self.output_policy if test_mode else "last", h, population)
+        return self._table(test_mode)[h].unsqueeze(0)
+
+    def _table(self, test_mode: bool) -> Tensor:
+        """The policy played at all steps, of one that does not read the population: [H, S, A]."""
+        name = self.output_policy if test_mode else "last"
         if name not in self._tables:
             self._tables[name] = require_playable(self.history.mean(name), name=f"the {name} policy")
-        return self._tables[name][h].unsqueeze(0)
+        return self._tables[name]
 
     @torch.no_grad()
     def policy_of_counts(
@@ -100,6 +104,10 @@ class MeanFieldMAC(PopulationMAC):
             test_mode: ``output_policy``, else the last iterate.
         """
         return self._rows(h, population, test_mode).unsqueeze(1)
+
+    def table_of_counts(self, *, test_mode: bool) -> Tensor | None:
+        """``policy_of_counts`` at all steps, [H, S, A]; None if it reads what is yet to come."""
+        return None if self.population_dependent else self._table(test_mode)
 
     # What a learner calls.
 

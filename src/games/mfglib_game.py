@@ -92,6 +92,23 @@ class MFGLibGame(TableGame):
         batch = common_shape(mu.shape[:-2], steps.shape)
         return self._law.to(mu.dtype).expand(*batch, *self._law.shape)
 
+    def own_laws(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
+        """As a PopulationGame's, by fewer operations where all agents meet one population at one step.
+
+        Counted games ask for it at every step, and of few states it takes longer to start operations than to
+        do them.
+        """
+        populations = counts[..., 0].numel()
+        at_once = populations * self.n_states**2 * self.n_actions <= ENTRIES_AT_ONCE
+        everyone = self.population == "all" and personal.numel() == 1 and steps.dim() == 0
+        if self._law is not None or self.time_dependent or not (everyone and at_once):
+            return super().own_laws(counts, personal, steps)
+        met = (counts / self.n_agents).to("cpu", torch.float32)
+        laws = self._law_kernel(0, met.reshape(-1, *self._axes, *self.environment.A)).double()
+        laws = laws.reshape(populations, self.n_states, -1).transpose(1, 2)  # next states come first there
+        laws = laws / laws.sum(-1, keepdim=True)
+        return laws.reshape(*counts.shape, self.n_states).to(counts.device)
+
     def reward_table(self, mu: Tensor, personal: Tensor, steps: Tensor | int = 0) -> Tensor:
         table = (self.n_states, self.n_actions)
         rewards = self._evaluate(self._reward_kernel, mu, as_step(steps), table=table)

@@ -23,6 +23,9 @@ class EpochLearner(ABC):
         args: reads the batch sizes, ``common_reward``, ``add_value_last_step``, ``obs_agent_id``,
             ``obs_last_action`` and ``learner_log_interval``.
 
+    Attributes:
+        logs: whether what ``learn`` returns now is logged; it may leave out what nobody will see.
+
     Raises:
         UserError: a setting that no such learner can serve.
     """
@@ -41,6 +44,7 @@ class EpochLearner(ABC):
         self.n_actions: int = args.n_actions
         self.epoch = 0
         self.log_stats_t = -args.learner_log_interval - 1
+        self.logs = True
 
     def train(self, batch: Any, t_env: int, episode_num: int) -> None:
         """Learn from one batch of on-policy episodes.
@@ -48,13 +52,14 @@ class EpochLearner(ABC):
         Raises:
             DivergenceError: a loss, a value or the policy became NaN or infinite.
         """
+        self.logs = t_env - self.log_stats_t >= self.args.learner_log_interval
         metrics = self.learn(batch)
         for key, value in metrics.items():
             if not math.isfinite(value):
                 raise DivergenceError(f"{key}={value} at t_env={t_env}: training diverged; {self.remedy()}")
         self.mac.record_iterate()
         self.epoch += 1
-        if t_env - self.log_stats_t >= self.args.learner_log_interval:
+        if self.logs:
             for key, value in metrics.items():
                 self.logger.log_stat(key, value, t_env)
             self.log_stats_t = t_env

@@ -1,5 +1,6 @@
 """Symmetrised policy mirror descent with tables (Yardim & He 2025, Alg. 1 and 2)."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -66,12 +67,15 @@ class MFPMDTabularLearner(MeanFieldLearner):
         new = mirror_descent_step(log_policy, q_values, xi=xi, tau=self.tau, mixing=self.mixing)
         weights = state_count / state_count.sum()
         metrics = {
-            "td_error_abs": self.mean_error(statistics, log_policy, q_values),
-            "policy_entropy": (weights * entropy(new)).sum().item(),
             "mirror_descent_kl": (weights * kl_divergence(new, log_policy)).sum().item(),
             "step_size": xi,
-            "unvisited_cells": (visits == 0).float().mean().item(),
         }
+        if self.logs or not math.isfinite(q_values.sum().item()):  # metrics tell of divergence, too
+            metrics |= {
+                "td_error_abs": self.mean_error(statistics, log_policy, q_values),
+                "policy_entropy": (weights * entropy(new)).sum().item(),
+                "unvisited_cells": (visits == 0).float().mean().item(),
+            }
         agent.log_table.copy_(new)
         return metrics
 

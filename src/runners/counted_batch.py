@@ -76,6 +76,8 @@ class Ledger:
 
     def own_returns(self, types: Tensor) -> Tensor:
         """What the agents followed collected, of these types: [B, K] int64 -> [B, K]."""
+        if not types.numel():
+            return self.rewards.new_zeros(types.shape)
         where = torch.stack([types * self.kernels.n_cells + acted.tagged for acted in self.acted], 1)
         return self.rewards.flatten(2).gather(2, where).sum(1)  # [B, T, K] -> [B, K]
 

@@ -183,14 +183,14 @@ class CountingRunner(PopulationRunner):
 
     def _known_policies(self, test_mode: bool) -> list[tuple[Tensor, Conditional]] | None:
         """The policy of every step, and the same to draw from, if it reads nothing that is yet to come."""
-        if self.mac.reads_own_last_action or getattr(self.mac, "population_dependent", True):
+        table = (
+            self.mac.table_of_counts(test_mode=test_mode) if hasattr(self.mac, "table_of_counts") else None
+        )
+        if table is None or self.mac.reads_own_last_action:
             return None
-        nowhere = torch.zeros(1, self.game.n_states, device=self.game.device)
-        rows = [
-            self.mac.policy_of_counts(t, nowhere, None, test_mode=test_mode) for t in range(self.game.horizon)
-        ]
-        prepared = conditional(torch.stack(rows).unsqueeze(2)).one_by_one()  # of laws [H, 1, 1, 1, S, A]
-        return list(zip(rows, prepared, strict=True))
+        rows = table.unsqueeze(1).unsqueeze(1)  # [H, 1, 1, S, A]
+        prepared = conditional(rows.unsqueeze(1)).one_by_one()  # of laws [H, 1, 1, 1, S, A]
+        return list(zip(rows.unbind(), prepared, strict=True))
 
     def _last_actions(self, ledger: Ledger) -> Tensor | None:
         """How many agents took each action at the step before, [B, A] float64; None at the first."""

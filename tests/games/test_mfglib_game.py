@@ -15,7 +15,7 @@ from mf_pmd import cli, games
 from mf_pmd.errors import UserError
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import tabular_policy
-from mf_pmd.games import mfglib_game
+from mf_pmd.games import PopulationGame, mfglib_game
 from mf_pmd.games.mfglib_kernels import fastest, looped, vectorised
 
 KEYS = sorted(games.MFGLIB)
@@ -252,6 +252,20 @@ def test_batched_forms_of_ours_are_mfglibs_digit_for_digit(key, kind):
     for t in (0, environment.T):
         assert torch.equal(own(t, given), looped(kernel)(t, given))
         assert torch.equal(own(t, given), vectorised(kernel)(t, given))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_laws_of_those_who_are_counted_are_those_of_any_game(key):
+    # fewer operations, the same numbers
+    game = small(key)
+    cells = populations(game, 6).flatten(1)
+    counts = (cells * 10**6).round()
+    counts = counts.unsqueeze(1)  # [B, 1, C]
+    personal = game.personal.double()[:1]
+    for h in {0, game.horizon - 1}:
+        found = game.own_laws(counts, personal, torch.tensor(h))
+        expected = PopulationGame.own_laws(game, counts, personal, torch.tensor(h))
+        assert torch.equal(found, expected)
 
 
 def test_any_environment_can_be_given():

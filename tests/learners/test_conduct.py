@@ -275,6 +275,24 @@ def test_rewards_that_are_not_finite_stop_training(build, alg, poison):
     assert pieces.learner.epoch == 1
 
 
+def test_what_is_logged_is_complete_and_learning_is_the_same_without_it(build, alg):
+    learners = [build(alg, "a_sis", *ALGS[alg], f"learner_log_interval={n}").learner for n in (1, 10**6)]
+    batch = build(alg, "a_sis", *ALGS[alg]).runner.run(test_mode=False)
+    logged = []
+    for learner in learners:
+        learner.logger.series.clear()
+        for epoch in range(3):
+            torch.manual_seed(epoch)
+            learner.train(batch, t_env=(epoch + 1) * EPOCH, episode_num=10 * epoch)
+        logged.append({key: [t for t, _ in values] for key, values in learner.logger.series.items()})
+    often, once = logged
+    assert often.keys() == once.keys()
+    assert all(times == [EPOCH, 2 * EPOCH, 3 * EPOCH] for times in often.values())
+    assert all(times == [EPOCH] for times in once.values())
+    policies = [learner.mac.history.mean("last") for learner in learners]
+    assert torch.equal(*policies)
+
+
 def test_the_sample_is_not_written_to(build, alg):
     pieces = build(alg, "a_sis", *ALGS[alg])
     batch = pieces.runner.run(test_mode=False)

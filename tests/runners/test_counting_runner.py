@@ -386,3 +386,15 @@ def test_a_table_that_reaches_few_states_is_not_taken_for_a_full_one(build):
     assert counted.learner.count(counted.runner.run()).next_state.shape[-1] == 1
     with pytest.raises(UserError, match="counts of transitions"):
         build("mf_pmd_tabular", "mfglib", "runner=population", *words)
+
+
+@pytest.mark.parametrize(("alg", "words"), [("mf_pmd_tabular", []), ("mf_pmd", []), ("omd", [])])
+def test_the_table_of_counts_is_the_policy_of_counts_at_every_step(build, alg, words):
+    pieces = build(alg, "a_sis", "runner=counts", *words)
+    batch = pieces.runner.run(test_mode=False)
+    pieces.learner.train(batch, pieces.runner.t_env, 0)
+    mac, nowhere = pieces.learner.mac, torch.full((1, 2), 0.5)
+    for test_mode in (False, True):
+        table = mac.table_of_counts(test_mode=test_mode)
+        for h, rows in enumerate(table):
+            assert torch.equal(rows, mac.policy_of_counts(h, nowhere, None, test_mode=test_mode)[0, 0])
