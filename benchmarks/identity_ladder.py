@@ -46,7 +46,7 @@ from mf_pmd.evaluation.report import describe_machine, require_writable
 from mf_pmd.evaluation.results import Run
 from mf_pmd.functional.student_t import t_quantile
 from mf_pmd.host.utils.config import load_config, load_environment
-from mf_pmd.runners.population_runner import make_game
+from mf_pmd.runners.preparing import make_game
 from mf_pmd.runners.seeding import isolated_randomness
 
 MAIN = Path(cli.__file__).parent / "main.py"

@@ -13,7 +13,7 @@ from mf_pmd.host.assembly import assemble, check_config, make_args
 from mf_pmd.host.utils.config import load_config, load_environment
 from mf_pmd.host.utils.logger import Logger, console_logger
 from mf_pmd.host.utils.random_states import seed_everything
-from mf_pmd.runners.population_runner import make_game
+from mf_pmd.runners.preparing import make_game
 
 
 class Episodes:

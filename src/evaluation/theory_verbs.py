@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..functional.checks import NotAPolicyError
 from ..functional.mean_field import Policy, uniform_policy
 from ..games import Game, PopulationGame, solvable
-from ..runners.population_runner import make_game
+from ..runners.preparing import make_game
 from .exploitability_report import (
     any_game_of,
     as_text,

@@ -15,7 +15,8 @@ from .counted_population import CountedKernels, CountedPopulation
 from .deviations import Gains
 from .played_cells import MOST_TYPES
 from .played_deviations import draw_types
-from .population_runner import PopulationRunner, make_game
+from .population_runner import PopulationRunner
+from .preparing import make_game
 from .scoring import TestScore
 from .seeding import isolated_randomness
 

@@ -1,6 +1,5 @@
 """The population runner: whole batches of episodes of a population game, on its device."""
 
-import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,18 +11,17 @@ from torch import Tensor
 from ..errors import UserError
 from ..functional.distributions import count_values
 from ..functional.integers import smallest_integer
-from ..games import Game, make, solvable
+from ..games import Game
 from ..games.observations import observation_size, observe, sees_its_number
 from .compiled_step import CompiledStep
 from .deviations import FEWEST_EPISODES, MOST_ENTRIES, Gains, scores_of
 from .played_deviations import WHEN, Deviators, draw_deviators, played_scores
+from .preparing import make_game, population_info, require_choice, require_memory, set_threads, tell_scale
 from .scoring import TestScore, judged_one_by_one, mean_over_agents, uniform_exploitability
 from .seeding import isolated_randomness
 from .speedometer import Speedometer
 from .stepper import Stepper
 
-BYTES_AN_AGENT_STEP = 6  # observation, action and reward, where they are smallest
-BYTES_AN_AGENT = 40  # of what one step works with: draws, indices, rewards, returns
 TOO_WEAK = (
     "deviator too weak at t_env %d: the best response was fitted on too little (%d test episodes), a small "
     "test_exploitability means nothing there; take more test_nepisode"
@@ -32,15 +30,10 @@ TOO_MANY = (
     "test_exploitability_* is skipped: with test_nepisode=%d this game's tables at what agents meet have "
     "more than %d entries; test_mean_field_exploitability is not affected"
 )
-SCALED = (
-    "rewards are %.6g times the game's own plus %.6g, in [0, 1]: divide returns' differences and "
-    "exploitabilities by %.6g for its own units"
-)
 NOT_FUSED = (
     "population.compile=True: with runner=%s and mac=%s nothing is compiled, for no step draws every agent's "
     "action from the rows of one policy by inverting their sums"
 )
-MOST_BYTES = 2**40  # on a device whose memory is not asked for
 
 
 class PopulationRunner:
@@ -58,12 +51,8 @@ class PopulationRunner:
         args: the host's configuration; reads ``env_args``, ``observation``, ``population``,
             ``batch_size_run``, ``test_nepisode``, ``runner_log_interval``, ``common_reward``,
             ``reward_scalarisation``, ``device``, ``seed``, ``t_max``, ``evaluate``, and what tells whether
-            agents share a policy, ``agent`` and ``obs_agent_id``. Writes ``args.population_info``:
-            {"game", "n_states", "features", "horizon", "model", "reward_factor"}, which tells mean-field
-            controllers what they play, oracles the induced game (None for a game without tables), and
-            learners whether rewards were scaled into [0, 1] by bounds that play may not come near.
-            "n_states" is None where local states are too many to be numbered; "features" are F and
-            ``Game.features``.
+            agents share a policy, ``agent`` and ``obs_agent_id``. Writes ``args.population_info``, see
+            ``preparing.population_info``.
         logger: the host's logger.
         episode_batch: the host's EpisodeBatch class, bound when the runner is registered.
         on_close: called with the runner when the host closes it, bound likewise.
@@ -95,14 +84,7 @@ class PopulationRunner:
         self.sees_numbers = args.observation == "index" and sees_its_number(self.game)
         self.stepper = Stepper(self.game)
         self.compiled = self._compiled_step()
-        args.population_info = {
-            "game": args.env_args["key"],
-            "n_states": self.game.n_states,
-            "features": (self.game.n_features, self.game.features),
-            "horizon": self.game.horizon,
-            "model": self.game.mean_field_model() if solvable(self.game) else None,
-            "reward_factor": self.game.reward_factor,
-        }
+        args.population_info = population_info(self.game, args.env_args["key"])
         self.t_env = 0
         self.log_train_stats_t = -args.runner_log_interval - 1
         self.test_count = 0
@@ -383,51 +365,3 @@ class PopulationRunner:
         self.logger.log_stat(f"{prefix}return_std", returns.std(correction=0).item(), self.t_env)
         self.logger.log_stat(f"{prefix}total_return_mean", mean * self.game.n_agents, self.t_env)
         self.logger.log_stat(f"{prefix}ep_length_mean", float(self.game.horizon), self.t_env)
-
-
-def require_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise a UserError unless the value is one of the choices."""
-    if value not in choices:
-        raise UserError(f"{key}={value}: choose one of {', '.join(choices)}")
-
-
-def set_threads(threads: int) -> None:
-    """Set torch's CPU threads; 0 leaves them as they are.
-
-    Raises:
-        UserError: a negative number.
-    """
-    if threads < 0:
-        raise UserError(f"population.threads={threads}: must be 0 (as the host has it) or more")
-    if threads:
-        torch.set_num_threads(threads)
-
-
-def tell_scale(game: Game, logger: Any) -> None:
-    """Say once how rewards were brought into [0, 1], so that scores can be read in the game's own units."""
-    if game.reward_factor != 1 or game.reward_offset != 0:
-        logger.console_logger.info(SCALED, game.reward_factor, game.reward_offset, game.reward_factor)
-
-
-def require_memory(args: SimpleNamespace, agents: int, steps: int) -> None:
-    """Refuse a batch that no machine of this size holds, before anything of it is made.
-
-    Raises:
-        UserError: naming what to lower.
-    """
-    an_agent = BYTES_AN_AGENT + BYTES_AN_AGENT_STEP * (steps + 1)
-    needed = an_agent * args.batch_size_run * agents
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if args.device == "cpu" else MOST_BYTES
-    if needed > there:
-        sizes = f"env_args.n_agents={agents}, {steps} steps, batch_size_run={args.batch_size_run}"
-        raise UserError(
-            f"{sizes}: a batch needs {needed / 2**30:.0f} GiB of {there / 2**30:.0f}, lower one of them"
-        )
-
-
-def make_game(args: SimpleNamespace, maker: Callable[..., Game] = make) -> Game:
-    """The game that ``env_args`` describe, on ``args.device``, its generator seeded by ``args.seed``."""
-    env_args = {k: v for k, v in args.env_args.items() if k not in ("seed", "map_name")}
-    if "key" not in env_args:
-        raise UserError("env_args.key: missing; name a population game, such as a_sis")
-    return maker(**env_args, device=args.device, seed=args.seed)

@@ -10,7 +10,7 @@ import torch
 from ...errors import UserError
 from ...functional.checks import NotAPolicyError
 from ...games import Game
-from ...runners.population_runner import make_game
+from ...runners.preparing import make_game
 from ..checkpoint import AnyPolicy
 from ..exploitability_report import any_game_of, changes, load_of_game
 from ..playing import act_by
