@@ -27,8 +27,6 @@ from .results import PROCESS_FILE, Run, experiment_settings, scan
 TESTS = 10  # of a run, besides the one before its first step, where the words do not say otherwise
 POLL = 0.05  # seconds
 PATIENCE = 15.0  # seconds that an interrupted run has to save what it has
-EQUAL = ("t_max", "test_interval", "test_nepisode")
-"""Settings that all algorithms of a game get alike, from the game's yaml."""
 OPTIONS = {"t_max": "--t-max", "seed": "--seeds", "local_results_path": "--results"}
 BAR = "{n_fmt}/{total_fmt} runs |{bar:20}| {elapsed}, {remaining} left{postfix}"
 
