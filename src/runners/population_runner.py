@@ -219,7 +219,7 @@ class PopulationRunner:
         avail = torch.ones((), dtype=torch.int, device=game.device)
         avail = avail.expand(self.batch_size, game.n_agents, game.n_actions)
         returns = torch.zeros(self.batch_size, game.n_agents, dtype=torch.float64, device=game.device)
-        everyone = slice(None)
+        compiled = self.compiled if self._plays_compiled(test_mode) else None
         self.mac.init_hidden(batch_size=self.batch_size)
         states = self.stepper.reset(self.batch_size)
         for t in range(game.horizon + 1):
@@ -233,24 +233,26 @@ class PopulationRunner:
                 score.add_population(t, population)
             if t == game.horizon:
                 break
-            if self._plays_compiled(test_mode):
-                assert self.compiled is not None
+            if compiled is not None:
                 thresholds, rows = self.mac.thresholds(batch, t, test_mode=test_mode)
-                actions, states, rewards = self.compiled(t, thresholds, rows, states, counts)
-                returns += rewards
-                self._record(batch, t, actions, rewards)
-                continue
-            actions = self.mac.select_actions(
-                batch, t_ep=t, t_env=self.t_env, bs=everyone, test_mode=test_mode
-            )
-            if deviators is not None:
-                actions = deviators.replace(t, states.long(), actions.long())
-            if score is not None:
-                score.add_actions(t, places.long(), actions.long())
-            states, rewards = self.stepper.step(t, states, actions, counts)
+                actions, states, rewards = compiled(t, thresholds, rows, states, counts)
+            else:
+                actions = self._chosen(batch, t, states, test_mode=test_mode, deviators=deviators)
+                if score is not None:
+                    score.add_actions(t, places.long(), actions.long())
+                states, rewards = self.stepper.step(t, states, actions, counts)
             returns += rewards
             self._record(batch, t, actions, rewards)
         return batch, returns
+
+    def _chosen(
+        self, batch: Any, t: int, states: Tensor, *, test_mode: bool, deviators: Deviators | None
+    ) -> Tensor:
+        """What the controller chooses, and deviators instead: states [B, N] -> actions [B, N]."""
+        actions = self.mac.select_actions(
+            batch, t_ep=t, t_env=self.t_env, bs=slice(None), test_mode=test_mode
+        )
+        return actions if deviators is None else deviators.replace(t, states.long(), actions.long())
 
     def _plays_compiled(self, test_mode: bool) -> bool:
         """Whether actions are drawn and the game is stepped by one function: in training, if asked for."""
