@@ -136,12 +136,12 @@ class CellStatistics(NamedTuple):
             offset: [B, T, S].
 
         Returns:
-            V [B, T, S].
+            V of the steps 0 .. T, [B, T + 1, S].
         """
         value = torch.zeros_like(offset[:, 0]).unsqueeze(-1)  # [B, S, 1]
-        first, values = offset.unsqueeze(-1).unbind(1), []
+        first, values = offset.unsqueeze(-1).unbind(1), [value]
         if self.reach is None:
-            passed = torch.einsum("bhsa,bhsat->bhst", weight, self.next_state).unbind(1)
+            passed = (weight.unsqueeze(-2) @ self.next_state).squeeze(-2).unbind(1)  # of [B, T, S, S]
             for h in reversed(range(len(passed))):
                 value = torch.baddbmm(first[h], passed[h], value)
                 values.append(value)

@@ -61,27 +61,34 @@ def sweep_backwards(
     """
     visits, lam = statistics.visits, 1.0 if fallback is None else lam
     visited = visits > 0
-    reward = statistics.reward_sum / visits.clamp(min=1) + tau * entropy(log_policy).unsqueeze(-1)
+    complete = bool(visited.all())  # as usual among many agents: nothing is to be filled in
+    reward = statistics.reward_sum / visits.clamp(min=1)
+    if tau:
+        reward = reward + tau * entropy(log_policy).unsqueeze(-1)
     base = torch.zeros_like(reward) if fallback is None else fallback
 
     def swept(target: Tensor, at: int | slice) -> Tensor:
+        if complete:
+            return target
         instead = row_mean(target, visits[:, at]) if fill_rows else base[:, at]
         return torch.where(visited[:, at], target, instead)
 
-    if expected:
-        policy = log_policy.exp()
-        swept_share = lam * policy * visited  # of V_h: what comes from targets; the rest is the fallback's,
-        others = policy - swept_share
-        offset = (others * base).sum(-1)
-        if fill_rows:  # or, where rows are filled, the mean target of the row
-            swept_share = swept_share + others.sum(-1, keepdim=True) * row_shares(visits)
-        following = after_values(statistics, swept_share, offset + (swept_share * reward).sum(-1))
-    else:
+    if not expected:
 
         def bootstrap(h: int, after: Tensor) -> Tensor:
-            return lam * swept(reward[:, h] + after, h) + (1 - lam) * base[:, h]
+            target = swept(reward[:, h] + after, h)
+            return target if lam == 1 else lam * target + (1 - lam) * base[:, h]
 
-        following = after_cells(statistics, bootstrap)
+        return TDSweep(swept(reward + after_cells(statistics, bootstrap), slice(None)), visited)
+    policy = kept = log_policy.exp()  # kept: dV_h / d target_h
+    offset: Tensor | float = 0.0
+    if lam < 1 or not complete:
+        kept = lam * policy * visited
+        others = policy - kept  # goes to the fallback or, where rows are filled, to the row's mean target
+        offset = (others * base).sum(-1)
+        if fill_rows:
+            kept = kept + others.sum(-1, keepdim=True) * row_shares(visits)
+    following = after_values(statistics, kept, offset + (kept * reward).sum(-1))
     return TDSweep(swept(reward + following, slice(None)), visited)
 
 
@@ -101,8 +108,7 @@ def after_values(statistics: CellStatistics, kept: Tensor, offset: Tensor) -> Te
     """
     visits = statistics.visits.clamp(min=1)
     values = statistics.values_backwards(kept / visits, offset)
-    following = torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)
-    return statistics.value_reached(following) / visits
+    return statistics.value_reached(values[:, 1:]) / visits
 
 
 def after_cells(statistics: CellStatistics, bootstrap: Callable[[int, Tensor], Tensor]) -> Tensor:
