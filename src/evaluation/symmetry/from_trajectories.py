@@ -9,9 +9,11 @@ from ...errors import UserError
 from ...functional.checks import NotAPolicyError, require_policy
 from ...functional.distributions import count_values
 from ...functional.mean_field import Policy
+from ...functional.sampling import actions_drawn, inverse_cdf_thresholds
 from ...functional.trajectories import NotTrajectoriesError
 from ...functional.trajectory_symmetry import LEVEL, TrajectorySymmetry, symmetry_from_trajectories
-from ...games.base import PopulationGame, look_up
+from ...games.base import PopulationGame
+from .. import playing
 
 MOST_TYPES = 16  # distinct personal parameters; beyond, types are taken as not known
 
@@ -105,33 +107,28 @@ def play(game: PopulationGame, policy: Policy, *, n_episodes: int, seed: int) ->
         raise UserError(f"n_episodes={n_episodes}: play at least one")
     game.reseed(seed)
     drawn = torch.Generator(device=game.device).manual_seed(seed)  # apart from the game's own: see ``reseed``
-    state = game.reset(n_episodes)
-    states = [state.int()]
-    actions: list[Tensor] = []
-    rewards: list[Tensor] = []
-    for h in range(game.horizon):
-        nu = count_values(state, game.n_states).float() / game.n_agents  # [B, S]
-        rows = torch.stack([policy(h, each) for each in nu])  # [B, S, A]
-        thresholds = _thresholds(rows, (n_episodes, game.n_states, game.n_actions))
-        draws = torch.rand(state.shape, generator=drawn, device=game.device)
-        action = torch.zeros_like(state)
-        for a in range(game.n_actions - 1):
-            action += draws >= look_up(thresholds[..., a], state)
-        step = game.step_at(h, state, action)
-        state = step.next_states
-        states.append(state.int())
-        actions.append(action.int())
+
+    def choose(h: int, states: Tensor) -> Tensor:
+        nu = count_values(states, game.n_states).float() / game.n_agents  # [B, S]
+        rows = torch.stack([policy(h, each) for each in nu])
+        rows = _sound(rows, (n_episodes, game.n_states, game.n_actions))
+        draws = torch.rand(states.shape, generator=drawn, device=game.device)
+        return actions_drawn(inverse_cdf_thresholds(rows), states, draws, dtype=states.dtype)
+
+    states, actions, rewards = [], [], []
+    for step in playing.play(game, choose, batch_size=n_episodes):
+        states.append(step.states.int())
+        actions.append(step.actions.int())
         rewards.append(step.rewards)
+    states.append(step.next_states.int())
     return Trajectories(torch.stack(states, 1), torch.stack(actions, 1), torch.stack(rewards, 1))
 
 
-def _thresholds(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Sums of the rows pi(a | s) below which a uniform draw takes an earlier action, [B, S, A - 1]."""
+def _sound(rows: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Rows pi(a | s) that are probabilities, [B, S, A] float64."""
     if tuple(rows.shape) != shape:
         raise UserError(f"the policy gives rows {list(rows.shape[1:])}: the game has {list(shape[1:])}")
     try:
-        rows = require_policy(rows).double()
+        return require_policy(rows).double()
     except NotAPolicyError as error:
         raise UserError(str(error)) from error
-    possible_later = rows.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
-    return torch.where(possible_later, rows.cumsum(-1)[..., :-1], torch.inf)
