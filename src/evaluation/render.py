@@ -11,10 +11,10 @@ from ..games import Game
 from .checkpoint import Checkpoint
 from .density import watch
 from .density_pictures import draw_animation, draw_panels
-from .exploitability_report import any_game_of, load_of_game
 from .maps import shown_steps
 from .playing import Choose, act_by, at_random
 from .report import require_writable
+from .trained_game import any_game_of, load_of_game, policy_named
 
 PICTURE, ANIMATION = "density.png", "density.gif"
 
@@ -99,7 +99,5 @@ def learnt(checkpoint: Checkpoint, name: str | None, game: Game) -> dict[str, Ch
     Raises:
         UserError: it holds none of that name, or one of other sizes.
     """
-    if name is not None and name not in checkpoint.policies:
-        raise UserError(f"--policy={name}: choose one of {', '.join(checkpoint.policies)}")
-    chosen = checkpoint.policy if name is None else checkpoint.policies[name]
+    chosen = policy_named(checkpoint, name)
     return {f"learnt policy ({chosen.name})": act_by(chosen, game)}

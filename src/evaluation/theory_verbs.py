@@ -12,18 +12,11 @@ from ..functional.checks import NotAPolicyError
 from ..functional.mean_field import Policy, uniform_policy
 from ..games import Game, PopulationGame, solvable
 from ..runners.preparing import make_game
-from .exploitability_report import (
-    any_game_of,
-    as_text,
-    changes,
-    is_its_game,
-    load_of_game,
-    report,
-    trained_elsewhere,
-)
 from .exploitability_report import as_json as report_values
+from .exploitability_report import as_text, report
 from .playing import mean_field_policy
 from .symmetry import report as symmetry_report
+from .trained_game import any_game_of, changes, is_its_game, load_of_game, policy_named, trained_elsewhere
 
 
 def symmetry(
@@ -109,9 +102,7 @@ def exploitability(
     """
     torch.set_num_threads(1)  # tensors are small
     checkpoint = load_of_game(path, env_args)
-    if policy is not None and policy not in checkpoint.policies:
-        raise UserError(f"--policy={policy}: choose one of {', '.join(checkpoint.policies)}")
-    chosen = checkpoint.policy if policy is None else checkpoint.policies[policy]
+    chosen = policy_named(checkpoint, policy)
     changed = () if env_args is None else changes(checkpoint, env_args)
     any_game = any_game_of(checkpoint, env_args, device="cpu")
     assert checkpoint.game is not None  # one was made by its name

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mf_pmd import cli
-from mf_pmd.evaluation import exploitability_report
+from mf_pmd.evaluation import trained_game
 from mf_pmd.evaluation.symmetry import choose, claims
 from mf_pmd.host import run
 
@@ -457,7 +457,7 @@ def test_a_damaged_config_is_named(told, checkpoints, tmp_path, text):
 )
 def test_a_game_is_known_by_its_name_wherever_its_file_lies(trained, named, same):
     checkpoint = SimpleNamespace(game=trained)
-    assert exploitability_report.is_its_game(checkpoint, named) == same
+    assert trained_game.is_its_game(checkpoint, named) == same
 
 
 def test_a_game_that_scales_its_rewards_says_so(told):

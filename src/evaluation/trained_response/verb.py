@@ -12,9 +12,9 @@ from ...functional.checks import NotAPolicyError
 from ...games import Game
 from ...runners.preparing import make_game
 from ..checkpoint import AnyPolicy
-from ..exploitability_report import any_game_of, changes, load_of_game
 from ..playing import act_by
 from ..report import require_writable
+from ..trained_game import any_game_of, changes, load_of_game, policy_named
 from . import as_json, as_text, trained_report, training_settings, write_files
 from .measuring import FEWEST_EPISODES
 
@@ -114,9 +114,7 @@ def learnt_in(path: str, name: str | None, env_args: dict[str, Any] | None) -> J
         UserError: see ``load`` and ``any_game_of``; or it holds no policy of that name.
     """
     checkpoint = load_of_game(path, env_args)
-    if name is not None and name not in checkpoint.policies:
-        raise UserError(f"--policy={name}: choose one of {', '.join(checkpoint.policies)}")
-    policy = checkpoint.policy if name is None else checkpoint.policies[name]
+    policy = policy_named(checkpoint, name)
     changed = () if env_args is None else changes(checkpoint, env_args)
     game = any_game_of(checkpoint, env_args, device="cpu")
     assert checkpoint.game is not None  # one was made by its name
