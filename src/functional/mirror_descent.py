@@ -22,10 +22,15 @@ def square_spread(q_values: Tensor, visits: Tensor) -> Tensor:
         A scalar in squared reward units; adding a constant to a row of Q changes nothing.
     """
     seen = visits > 0
-    high = torch.where(seen, q_values, -torch.inf).amax(-1)
-    low = torch.where(seen, q_values, torch.inf).amin(-1)
-    spread = torch.where(seen.any(-1), high - low, 0.0)  # [H, S]
-    share = visits.sum(-1) / visits.sum((-2, -1)).unsqueeze(-1).clamp(min=1)
+    if bool(seen.all()):
+        low, high = torch.aminmax(q_values, dim=-1)
+        spread = high - low  # [H, S]
+    else:
+        high = torch.where(seen, q_values, -torch.inf).amax(-1)
+        low = torch.where(seen, q_values, torch.inf).amin(-1)
+        spread = torch.where(seen.any(-1), high - low, 0.0)
+    held = visits.sum(-1)
+    share = held / held.sum(-1, keepdim=True).clamp(min=1)
     return (share * spread.square()).sum()
 
 

@@ -57,7 +57,7 @@ class MFPMDTabularLearner(MeanFieldLearner):
         """One epoch; metrics as in docs/mf_pmd.md."""
         agent = self.mac.agent
         log_policy: Tensor = agent.log_table  # [H, S, A]
-        visits, state_count = statistics.visits.sum(0), statistics.state_count.sum(0)  # [T, S, A], [T, S]
+        visits = statistics.visits.sum(0)  # [T, S, A]
         if self.spreads is not None and self.epoch == 0:
             self.spreads.begin(square_spread(self.evaluate(statistics, log_policy), visits))
         q_values = self.evaluate(statistics, log_policy)
@@ -65,13 +65,12 @@ class MFPMDTabularLearner(MeanFieldLearner):
             self.spreads.add(square_spread(q_values, visits))
         xi = self.xi
         new = mirror_descent_step(log_policy, q_values, xi=xi, tau=self.tau, mixing=self.mixing)
-        weights = state_count / state_count.sum()
-        metrics = {
-            "mirror_descent_kl": (weights * kl_divergence(new, log_policy)).sum().item(),
-            "step_size": xi,
-        }
-        if self.logs or not math.isfinite(q_values.sum().item()):  # metrics tell of divergence, too
+        metrics = {"step_size": xi}
+        if self.logs or not math.isfinite(new.sum().item()):  # metrics tell of divergence, too
+            weights = statistics.state_count.sum(0)
+            weights = weights / weights.sum()
             metrics |= {
+                "mirror_descent_kl": (weights * kl_divergence(new, log_policy)).sum().item(),
                 "td_error_abs": self.mean_error(statistics, log_policy, q_values),
                 "policy_entropy": (weights * entropy(new)).sum().item(),
                 "unvisited_cells": (visits == 0).float().mean().item(),

@@ -1,6 +1,7 @@
 """What a mean-field controller asks of its agent."""
 
 from abc import ABC, abstractmethod
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -40,4 +41,4 @@ class MeanFieldAgent(torch.nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where its parameters or its table live."""
-        return next(iter(self.state_dict().values())).device
+        return next(chain(self.parameters(), self.buffers())).device

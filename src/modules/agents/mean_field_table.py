@@ -33,4 +33,4 @@ class MeanFieldTableAgent(MeanFieldAgent):
         return inputs @ self.log_table.flatten(0, 1), hidden_state
 
     def log_policy(self, population: Tensor | None, steps: Tensor, *, n_states: int, horizon: int) -> Tensor:
-        return self.log_table[steps]
+        return self.log_table.index_select(0, steps)
