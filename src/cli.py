@@ -12,10 +12,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from . import __version__
 from .errors import UserError
+from .words import Parser, names_given, require_seed, settings_given, split_host, whole_numbers
 
 PACKAGE = Path(__file__).resolve().parent
 CONFIG_ROOTS = (PACKAGE / "config", PACKAGE / "host" / "config")
@@ -45,16 +46,6 @@ VERBS_HELP = """verbs:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that knows no abbreviations and complains in one line."""
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(allow_abbrev=False, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message} (try {self.prog} --help)")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -79,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _top_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="mf-pmd",
         description=DESCRIPTION,
         epilog=VERBS_HELP,
@@ -92,12 +83,12 @@ def _top_parser() -> argparse.ArgumentParser:
 
 
 def _train(words: Sequence[str]) -> int:
-    checkout, words = _split_host(words)
+    checkout, words = split_host(words)
     if checkout is not None:
         from . import launcher
 
         return launcher.train(checkout, words)
-    parser = _Parser(
+    parser = Parser(
         prog="mf-pmd train",
         description="Train, or test a checkpoint. `mf-pmd config ALG ENV` lists the settings.",
     )
@@ -108,7 +99,7 @@ def _train(words: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(words)
     from .host.utils.config import load_config
 
-    config = load_config(options.config, options.env_config, _settings(options.settings), CONFIG_ROOTS)
+    config = load_config(options.config, options.env_config, settings_given(options.settings), CONFIG_ROOTS)
     _register()
     from .host.run import train
     from .host.utils.memory import memory_told
@@ -119,7 +110,7 @@ def _train(words: Sequence[str]) -> int:
 
 
 def _list(words: Sequence[str]) -> int:
-    parser = _Parser(prog="mf-pmd list", description="What there is.")
+    parser = Parser(prog="mf-pmd list", description="What there is.")
     parser.add_argument("kind", choices=["algs", "envs"], help="algorithms or environments")
     options = parser.parse_args(words)
     from .host.utils.config import catalogue, describe
@@ -132,14 +123,14 @@ def _list(words: Sequence[str]) -> int:
 
 
 def _config(words: Sequence[str]) -> int:
-    parser = _Parser(prog="mf-pmd config", description="The merged configuration with its comments.")
+    parser = Parser(prog="mf-pmd config", description="The merged configuration with its comments.")
     parser.add_argument("alg", metavar="ALG", help="algorithm")
     parser.add_argument("env", metavar="ENV", help="environment")
     parser.add_argument("settings", nargs="*", default=[], metavar="with key=value", help="changes")
     options = parser.parse_args(words)
     from .host.utils.config import load_settings, render
 
-    print(render(load_settings(options.alg, options.env, _settings(options.settings), CONFIG_ROOTS)))
+    print(render(load_settings(options.alg, options.env, settings_given(options.settings), CONFIG_ROOTS)))
     return 0
 
 
@@ -158,7 +149,7 @@ def _detach(words: Sequence[str]) -> int:
 
 
 def _compare(words: Sequence[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="mf-pmd compare",
         description="Run a grid at equal environment steps, or reuse its runs; write a table and figures.",
     )
@@ -175,14 +166,15 @@ def _compare(words: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(words)
     from .host.utils.config import load_config
 
-    algorithms, games = _names("algs", options.algs), _names("envs", options.envs)
+    algorithms = names_given("algs", options.algs, CONFIG_ROOTS)
+    games = names_given("envs", options.envs, CONFIG_ROOTS)
     from .evaluation import verbs
 
     return verbs.compare(
         algorithms,
         {game: _environment(game) for game in games},
         options.seeds,
-        _settings(options.settings),
+        settings_given(options.settings),
         results=Path(options.results),
         out=Path(options.out) if options.out else None,
         t_max=options.t_max,
@@ -193,7 +185,7 @@ def _compare(words: Sequence[str]) -> int:
 
 
 def _plot(words: Sequence[str]) -> int:
-    parser = _Parser(prog="mf-pmd plot", description="Table and figures of any results folder.")
+    parser = Parser(prog="mf-pmd plot", description="Table and figures of any results folder.")
     parser.add_argument("results", metavar="RESULTS", help="results folder of ours or of EPyMARL's")
     parser.add_argument("--out", metavar="DIR", help="of table and figures; default RESULTS/plots")
     options = parser.parse_args(words)
@@ -203,7 +195,7 @@ def _plot(words: Sequence[str]) -> int:
 
 
 def _symmetry(words: Sequence[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="mf-pmd symmetry",
         description="alpha, beta and the Lipschitz constants of a game, and the certificate that they make.",
     )
@@ -216,14 +208,12 @@ def _symmetry(words: Sequence[str]) -> int:
     add("--json", action="store_true", help="print one JSON object")
     add("settings", nargs="*", default=[], metavar="with key=value", help="changes")
     options = parser.parse_intermixed_args(words)
-    _require_seed(options.seed)
-    from .host.utils.config import load_environment
-
-    settings = load_environment(options.env_config, _settings(options.settings), CONFIG_ROOTS)
+    require_seed(options.seed)
+    env_args = _environment(options.env_config, settings_given(options.settings))["env_args"]
     from .evaluation import theory_verbs
 
     return theory_verbs.symmetry(
-        settings["env_args"],
+        env_args,
         methods=options.method.split(",") if options.method else None,
         n_episodes=options.episodes,
         policy=options.policy,
@@ -233,29 +223,9 @@ def _symmetry(words: Sequence[str]) -> int:
 
 
 def _exploitability(words: Sequence[str]) -> int:
-    parser = _Parser(
-        prog="mf-pmd exploitability",
-        description="Exploitability of a learnt policy: mean-field, N-player, and what theory promises; or, "
-        "in any game, what a trained best response finds of it, a lower bound.",
-    )
-    add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="models/TOKEN, models/TOKEN/T_ENV or a results folder")
-    add("--env-config", metavar="ENV", help="judge it in this game; default: the one it was trained in")
-    add("--policy", metavar="NAME", help="last, average or tail; default: the run's output_policy")
-    add("--episodes", type=int, default=400, metavar="E", help="to play; default %(default)s")
-    add("--seed", type=int, default=0, metavar="K", help="of all draws; default %(default)s")
-    add("--json", action="store_true", help="print one JSON object")
-    trained = parser.add_argument_group("trained best response")
-    add = trained.add_argument
-    add("--trained", action="store_true", help="train it; CHECKPOINT may be `uniform`, with --env-config")
-    add("--budget", type=int, metavar="STEPS", help="of the deviators in training; default: 3 million")
-    add("--start", metavar="POLICY", help="of the deviators: frozen, the others' (default), or uniform")
-    add("--sees", metavar="WHAT", help="of the deviators: own_state (default), or population, no bound then")
-    add("--out", metavar="DIR", help="of the learning curve; default: the checkpoint's folder, or results")
-    parser.add_argument("settings", nargs="*", default=[], metavar="with key=value", help="of that game")
-    options = parser.parse_intermixed_args(words)
-    _require_seed(options.seed)
-    env_args = _game_named(options.env_config, _settings(options.settings))
+    options = _exploitability_parser().parse_intermixed_args(words)
+    require_seed(options.seed)
+    env_args = _game_named(options.env_config, settings_given(options.settings))
     if options.trained:
         from .evaluation.trained_response.verb import trained_exploitability
 
@@ -286,8 +256,32 @@ def _exploitability(words: Sequence[str]) -> int:
     )
 
 
+def _exploitability_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="mf-pmd exploitability",
+        description="Exploitability of a learnt policy: mean-field, N-player, and what theory promises; or, "
+        "in any game, what a trained best response finds of it, a lower bound.",
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="models/TOKEN, models/TOKEN/T_ENV or a results folder")
+    add("--env-config", metavar="ENV", help="judge it in this game; default: the one it was trained in")
+    add("--policy", metavar="NAME", help="last, average or tail; default: the run's output_policy")
+    add("--episodes", type=int, default=400, metavar="E", help="to play; default %(default)s")
+    add("--seed", type=int, default=0, metavar="K", help="of all draws; default %(default)s")
+    add("--json", action="store_true", help="print one JSON object")
+    trained = parser.add_argument_group("trained best response")
+    add = trained.add_argument
+    add("--trained", action="store_true", help="train it; CHECKPOINT may be `uniform`, with --env-config")
+    add("--budget", type=int, metavar="STEPS", help="of the deviators in training; default: 3 million")
+    add("--start", metavar="POLICY", help="of the deviators: frozen, the others' (default), or uniform")
+    add("--sees", metavar="WHAT", help="of the deviators: own_state (default), or population, no bound then")
+    add("--out", metavar="DIR", help="of the learning curve; default: the checkpoint's folder, or results")
+    parser.add_argument("settings", nargs="*", default=[], metavar="with key=value", help="of that game")
+    return parser
+
+
 def _render(words: Sequence[str]) -> int:
-    parser = _Parser(
+    parser = Parser(
         prog="mf-pmd render",
         description="The agents' density over the game's map by time, beside that of the uniform policy.",
     )
@@ -301,9 +295,9 @@ def _render(words: Sequence[str]) -> int:
     add("--out", metavar="DIR", help="of density.png and density.gif; default: the checkpoint's folder")
     add("settings", nargs="*", default=[], metavar="with key=value", help="changes of that game")
     options = parser.parse_intermixed_args(words)
-    _require_seed(options.seed)
-    steps = _whole_numbers("--steps", options.steps)
-    env_args = _game_named(options.env_config, _settings(options.settings))
+    require_seed(options.seed)
+    steps = whole_numbers("--steps", options.steps)
+    env_args = _game_named(options.env_config, settings_given(options.settings))
     from .evaluation import render
 
     return render.render(
@@ -331,42 +325,11 @@ VERBS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-def _split_host(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The checkout that ``--host`` names, and the other words, options in the form ``--option=value``."""
-    parser = _Parser(prog="mf-pmd train", add_help=False)
-    for option in ("--host", "--config", "--env-config"):
-        parser.add_argument(option)
-    options, rest = parser.parse_known_args(words)
-    given = {"--config": options.config, "--env-config": options.env_config}
-    return options.host, [*(f"{name}={value}" for name, value in given.items() if value), *rest]
-
-
-def _names(kind: str, listed: str) -> list[str]:
-    """The names in a comma-separated list of ``algs`` or ``envs``, each known and named once.
-
-    Raises:
-        UserError: an empty list, an unknown name, or one given twice.
-    """
-    from .host.utils.config import OPTIONS, find_yaml
-
-    names = [name.strip() for name in listed.split(",")]
-    for name in names:
-        if not name and len(names) > 1:
-            raise UserError(f"--{kind}={listed}: a name is empty; separate names by single commas")
-        if names.count(name) > 1:
-            raise UserError(f"--{kind}={listed}: {name} is named twice")
-        try:
-            find_yaml(kind, name, CONFIG_ROOTS)
-        except UserError as error:
-            raise UserError(str(error).replace(OPTIONS[kind], f"--{kind}", 1)) from error
-    return names
-
-
-def _environment(name: str) -> dict[str, Any]:
-    """The settings of an environment's yaml, over the defaults."""
+def _environment(name: str | None, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings of an environment's yaml, over the defaults and with changes over them."""
     from .host.utils.config import load_environment
 
-    return load_environment(name, [], CONFIG_ROOTS)
+    return load_environment(name, changes, CONFIG_ROOTS)
 
 
 def _game_named(name: str | None, settings: list[str]) -> dict[str, Any] | None:
@@ -377,50 +340,11 @@ def _game_named(name: str | None, settings: list[str]) -> dict[str, Any] | None:
     """
     if settings and not name:
         raise UserError(f"with {' '.join(settings)}: name the game that they change, --env-config=ENV")
-    if not name:
-        return None
-    from .host.utils.config import load_environment
-
-    return load_environment(name, settings, CONFIG_ROOTS)["env_args"]
-
-
-def _whole_numbers(option: str, listed: str | None) -> list[int] | None:
-    """The numbers of a comma-separated list; None if it was not given.
-
-    Raises:
-        UserError: something else is listed.
-    """
-    if listed is None:
-        return None
-    try:
-        return [int(number) for number in listed.split(",")]
-    except ValueError as error:
-        raise UserError(f"{option}={listed}: whole numbers apart by commas are needed") from error
-
-
-def _require_seed(seed: int) -> None:
-    """Hold a seed to the range of the setting ``seed``.
-
-    Raises:
-        UserError: it lies outside.
-    """
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed={seed}: a whole number from 0 to 2**32 - 1 is needed")
-
-
-def _settings(words: Sequence[str]) -> list[str]:
-    """The ``key=value`` words behind ``with``.
-
-    Raises:
-        UserError: there are words, but no ``with`` before them.
-    """
-    if words and words[0] != "with":
-        raise UserError(f"{words[0]}: unexpected word; settings follow `with`: with {' '.join(words)}")
-    return [word for word in words if word != "with"]
+    return _environment(name, settings)["env_args"] if name else None
 
 
 def _checkout(verb: str, words: Sequence[str]) -> str:
-    parser = _Parser(prog=f"mf-pmd {verb}", description=f"{verb.capitalize()} an EPyMARL checkout.")
+    parser = Parser(prog=f"mf-pmd {verb}", description=f"{verb.capitalize()} an EPyMARL checkout.")
     parser.add_argument("path", metavar="PATH", help="the checkout")
     return parser.parse_args(words).path
 

@@ -19,6 +19,7 @@ PARTS = {
     "runners": {"games", "functional"},
     "evaluation": {"functional", "games", "modules", "controllers", "learners", "envs", "runners"},
     "register": {"envs", "modules", "controllers", "learners", "runners"},
+    "words": {"host"},
     "host": set(),
     "stand_ins": set(),
     "config": set(),
