@@ -26,7 +26,7 @@ def require_policy(rows: Tensor, *, name: str = "the policy") -> Tensor:
         return rows
     sums = rows.sum(-1)
     low, high = sums.min().item(), sums.max().item()  # NaN if one of them is
-    if rows.min().item() >= 0 and 1 - ROUNDING <= low and high <= 1 + ROUNDING:
+    if rows.min().item() >= 0 and low >= 1 - ROUNDING and high <= 1 + ROUNDING:
         return rows
     if not bool(rows.isfinite().all()):
         raise NotAPolicyError(

@@ -37,7 +37,7 @@ class Conditional(NamedTuple):
         return [Conditional(*pair, self.n_places) for pair in zip(along, places, strict=True)]
 
 
-def conditional(laws: Tensor) -> Conditional:
+def conditional(laws: Tensor, *, dim: int = -1) -> Conditional:
     """Prepare laws for ``multinomial``: the order of the draws does not matter to their law.
 
     Few places are drawn in order, for looking among them for those within reach, likeliest first, takes
@@ -46,12 +46,14 @@ def conditional(laws: Tensor) -> Conditional:
     Args:
         laws: p, nonnegative, [..., K], any float type; rows that miss a sum of 1 by rounding are normalised
             by the method itself.
+        dim: the axis of the K places.
     """
-    laws, n_places, places = laws.double(), laws.shape[-1], None
+    laws, n_places, places = laws.double(), laws.shape[dim], None
     if n_places > FEW_PLACES or n_places == 1:
+        laws, dim = laws.movedim(dim, -1), -1
         width = max(1, int((laws > 0).sum(-1).max()))
         laws, places = laws.topk(width, -1)
-    *first, later = laws.unbind(-1)
+    *first, later = laws.unbind(dim)
     later = later.clamp(min=SMALLEST)
     shares = []
     for chance in reversed(first):
@@ -79,8 +81,10 @@ def multinomial(
     """
     assert totals.dtype == torch.float64, totals.dtype
     shares, places, n_places = laws if isinstance(laws, Conditional) else conditional(laws)
-    shape = common_shape(totals.shape, shares[0].shape if places is None else places.shape[:-1])
-    left = totals if totals.shape == shape else totals.expand(shape)
+    left, shape = totals, shares[0].shape if places is None else places.shape[:-1]
+    if totals.shape != shape:
+        shape = common_shape(totals.shape, shape)
+        left = totals.expand(shape)
     drawn = []
     for share in shares:
         drawn.append(torch.binomial(left, share, generator=generator))

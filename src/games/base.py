@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.counting import Conditional, conditional
 from ..functional.distributions import count_values, others_distribution
 from ..functional.mean_field import MeanFieldModel
 from ..functional.shapes import common_shape
@@ -270,6 +271,10 @@ class PopulationGame(Game):
             return self._own_rows(self.transition_at, counts, personal, steps, tail=(self.n_states,))
         batch = common_shape(counts.shape[:-1], personal.shape, steps.shape)
         return self._fixed_law(len(batch), personal, steps).flatten(-3, -2)
+
+    def own_conditional(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Conditional:
+        """``own_laws`` for ``multinomial`` to draw from; a game may know a shorter way there."""
+        return conditional(self.own_laws(counts, personal, steps))
 
     def own_rewards(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
         """R for an agent in each cell at what it meets there, [..., C]; arguments as ``own_laws``."""

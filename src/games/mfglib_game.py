@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..functional.counting import Conditional, conditional
 from ..functional.shapes import common_shape
 from .base import require
 from .constants import SymmetryConstants
@@ -93,26 +94,55 @@ class MFGLibGame(TableGame):
         return self._law.to(mu.dtype).expand(*batch, *self._law.shape)
 
     def own_laws(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
-        """As a PopulationGame's, by fewer operations where all agents meet one population at one step.
+        """As a PopulationGame's, by fewer operations where all agents meet the same.
 
         Counted games ask for it at every step, and of few states it takes longer to start operations than to
         do them.
         """
-        populations = counts[..., 0].numel()
-        at_once = populations * self.n_states**2 * self.n_actions <= ENTRIES_AT_ONCE
-        everyone = self.population == "all" and personal.numel() == 1 and steps.dim() == 0
-        if self._law is not None or self.time_dependent or not (everyone and at_once):
+        if self._law is not None or not self._all_meet_the_same(counts, personal, steps):
             return super().own_laws(counts, personal, steps)
+        laws = self._laws_of_everyone(counts).transpose(-1, -2)
+        return laws / laws.sum(-1, keepdim=True)
+
+    def own_conditional(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Conditional:
+        """Likewise; laws are normalised in being prepared."""
+        if self._law is not None or not self._all_meet_the_same(counts, personal, steps):
+            return super().own_conditional(counts, personal, steps)
+        return conditional(self._laws_of_everyone(counts), dim=-2)
+
+    def own_rewards(self, counts: Tensor, personal: Tensor, steps: Tensor) -> Tensor:
+        """Likewise."""
+        if not self._all_meet_the_same(counts, personal, steps):
+            return super().own_rewards(counts, personal, steps)
+        rewards = self._reward_kernel(0, self._met_by_everyone(counts)).reshape(counts.shape)
+        return self._scaled(rewards.to(counts.device, torch.float64))
+
+    def _all_meet_the_same(self, counts: Tensor, personal: Tensor, steps: Tensor) -> bool:
+        """Whether agents in all cells meet one population, under kernels that read no step."""
+        if self.time_dependent or self.population != "all":
+            return False
+        batch = counts.shape[:-1]
+        at_once = math.prod(batch) * self.n_states**2 * self.n_actions <= ENTRIES_AT_ONCE
+        return at_once and common_shape(batch, personal.shape, steps.shape) == batch
+
+    def _met_by_everyone(self, counts: Tensor) -> Tensor:
+        """The counts of all agents [..., C] as MFGLib's kernels take them, float32 on the CPU."""
         met = (counts / self.n_agents).to("cpu", torch.float32)
-        laws = self._law_kernel(0, met.reshape(-1, *self._axes, *self.environment.A)).double()
-        laws = laws.reshape(populations, self.n_states, -1).transpose(1, 2)  # next states come first there
-        laws = laws / laws.sum(-1, keepdim=True)
-        return laws.reshape(*counts.shape, self.n_states).to(counts.device)
+        return met.reshape(-1, *self._axes, *self.environment.A)
+
+    def _laws_of_everyone(self, counts: Tensor) -> Tensor:
+        """What the kernel gives at the counts of all agents [..., C]: [..., S', C] float64."""
+        laws = self._law_kernel(0, self._met_by_everyone(counts))
+        laws = laws.reshape(*counts.shape[:-1], self.n_states, counts.shape[-1])
+        return laws.to(counts.device, torch.float64)
+
+    def _scaled(self, rewards: Tensor) -> Tensor:
+        return self.reward_factor * (rewards - self.bounds.low)
 
     def reward_table(self, mu: Tensor, personal: Tensor, steps: Tensor | int = 0) -> Tensor:
         table = (self.n_states, self.n_actions)
         rewards = self._evaluate(self._reward_kernel, mu, as_step(steps), table=table)
-        return (self.reward_factor * (rewards - self.bounds.low)).to(mu.dtype).to(mu.device)
+        return self._scaled(rewards).to(mu.dtype).to(mu.device)
 
     def _lay_out_map(self, *, strip: bool) -> None:
         """A map of the states where they have two or three axes, or one that is a ``strip``."""

@@ -47,9 +47,11 @@ class PolicyHistory:
         return torch.stack(self.window[-length:])
 
     def mean(self, name: str) -> Tensor:
-        """The mean iterate under ``last``, ``average`` or ``tail``, in the dtype of the iterates."""
+        """The mean iterate under ``last``, ``average`` or ``tail``, in their dtype; not to be written to."""
         if name == "average" and self.total is not None:
             return (self.total / self.count).to(self.window[-1].dtype)
+        if name == "last":
+            return self.window[-1]
         return self.members(name).mean(0)
 
     def state_dict(self) -> dict:

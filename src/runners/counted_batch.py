@@ -70,9 +70,14 @@ class Ledger:
         """What each of them was paid, [B, T, G, C] float64."""
         return self.kernels.rewards(self.cells)
 
+    @cached_property
+    def paid(self) -> Tensor:
+        """What all of them were paid together, [B, T, G, C] float64."""
+        return self.cells * self.rewards
+
     def returns(self) -> Tensor:
         """Sums over the agents of each type of what they collected, [B, G]."""
-        return (self.cells * self.rewards).sum((1, 3))
+        return self.paid.sum((1, 3))
 
     def own_returns(self, types: Tensor) -> Tensor:
         """What the agents followed collected, of these types: [B, K] int64 -> [B, K]."""
@@ -94,7 +99,7 @@ class Ledger:
             following = following.unflatten(-1, cells).unflatten(2, cells)
         return CellStatistics(
             visits=visits,
-            reward_sum=(self.cells * self.rewards).sum(2).unflatten(-1, cells),
+            reward_sum=self.paid.sum(2).unflatten(-1, cells),
             next_state=torch.stack(self.moves, 1).unflatten(2, cells),
             next_cell=following,
             state_count=visits.sum(-1),

@@ -28,12 +28,12 @@ class Acted(NamedTuple):
 class Laws(NamedTuple):
     """Attributes:
     rows: P of each type and cell at what an agent there meets, [B or 1, G, C, S] float64; of a cell that
-        nobody holds, anything that is a law.
+        nobody holds, anything that is a law. None where they change and were not asked for.
     prepared: the same, to draw from: over the W states within reach of a cell.
     reach: which these are, [C, W] int64; None for all of them, in order.
     """
 
-    rows: Tensor
+    rows: Tensor | None
     prepared: Conditional
     reach: Tensor | None
 
@@ -57,6 +57,7 @@ class CountedKernels:
         self.n_cells = game.n_states * game.n_actions
         self.clock = torch.arange(game.horizon, device=game.device)
         self._steps = self.clock.unbind()
+        self.initial = conditional(game.initial_law)
         self._somewhere = (torch.arange(game.n_states, device=game.device) == 0).double()
         self._fixed: Laws | None = None
         if game.fixed_transition:
@@ -64,27 +65,30 @@ class CountedKernels:
             self._fixed = within_reach(game.own_laws(nobody, self.personal, self._steps[0]))
         self.reach = None if self._fixed is None else self._fixed.reach
 
-    def laws(self, counts: Tensor, h: int) -> Laws:
-        """At these counts of all agents, [B, 1, C] float64, and this step."""
+    def laws(self, counts: Tensor, h: int, *, rows: bool) -> Laws:
+        """At these counts of all agents, [B, 1, C] float64, and this step; with ``rows`` or without."""
         if self._fixed is not None:
             return self._fixed
-        rows = self.game.own_laws(counts, self.personal, self._steps[h])
+        met = (counts, self.personal, self._steps[h])
+        if not rows and self.game.population == "all":
+            return Laws(None, self.game.own_conditional(*met), None)
+        laws = self.game.own_laws(*met)
         if self.game.population == "others":  # who is nowhere cannot be left out
-            rows = torch.where((counts > 0).unsqueeze(-1), rows, self._somewhere)
-        return Laws(rows, conditional(rows), None)
+            laws = torch.where((counts > 0).unsqueeze(-1), laws, self._somewhere)
+        return Laws(laws, conditional(laws), None)
 
     def rewards(self, cells: Tensor) -> Tensor:
         """Of an agent of each type in each cell, given who acted: [B, H, G, C] -> [B, H, G, C]; else 0.
 
         Nothing that is drawn depends on them, so that all steps of the episodes wait for one call.
         """
-        total = cells.sum(2, keepdim=True)  # [B, H, 1, C]
+        total = cells if self.n_types == 1 else cells.sum(2, keepdim=True)  # [B, H, 1, C]
         at_once = max(1, ENTRIES_AT_ONCE // cells[:, 0].numel())
         found = [
             self.game.own_rewards(part, self.personal, steps.unsqueeze(1))
             for part, steps in zip(total.split(at_once, 1), self.clock.split(at_once), strict=True)
         ]
-        return torch.where(total > 0, torch.cat(found, 1), 0.0)
+        return torch.where(total > 0, found[0] if len(found) == 1 else torch.cat(found, 1), 0.0)
 
 
 def within_reach(rows: Tensor) -> Laws:
@@ -127,10 +131,12 @@ class CountedPopulation:
         self.types, self.by_origin = types, by_origin
         self.follows = types.shape[1] > 0
         self.sizes = game.type_sizes  # [G]
-        untagged = self.sizes - tally(types, kernels.n_types)  # [B, G]
-        law, source = game.initial_law, game.generator
-        self.untagged = multinomial(untagged, law, generator=source).unsqueeze(2)  # [B, G, origins, S]
-        self.states = draw_one_by_one(law.expand(*types.shape, -1), generator=source)  # [B, K]
+        untagged, source = self.sizes.expand(len(types), -1), game.generator
+        if self.follows:
+            untagged = untagged - tally(types, kernels.n_types)
+        initial = multinomial(untagged, kernels.initial, generator=source)  # [B, G, S]
+        self.untagged = initial.unsqueeze(2)  # [B, G, origins, S]
+        self.states = draw_one_by_one(game.initial_law.expand(*types.shape, -1), generator=source)  # [B, K]
         self.tagged = torch.zeros_like(self.states)  # cells of the step before, [B, K]
         self.acted = self.untagged  # cells of those who are not followed, [B, G, C]
         self.started = False
@@ -174,7 +180,7 @@ class CountedPopulation:
             ``CountedKernels.reach``.
         """
         total = acted.cells if self.kernels.n_types == 1 else acted.cells.sum(1, keepdim=True)  # [B, 1, C]
-        laws = self.kernels.laws(total, h)
+        laws = self.kernels.laws(total, h, rows=self.follows)
         drawn = multinomial(self.acted, laws.prepared, generator=self.game.generator)  # [B, G, C, W]
         self.untagged = self._arrived(drawn, laws.reach)
         moves = drawn[:, 0] if self.kernels.n_types == 1 else drawn.sum(1)
@@ -194,6 +200,7 @@ class CountedPopulation:
     def _move_tagged(self, acted: Acted, laws: Laws, moves: Tensor) -> Tensor:
         """Move the agents followed, and add them to the moves [B, C, W]."""
         episodes = torch.arange(len(moves), device=moves.device).unsqueeze(1)
+        assert laws.rows is not None
         own = laws.rows.expand(len(moves), *laws.rows.shape[1:])[episodes, self.types, acted.tagged]
         self.states = draw_one_by_one(own, generator=self.game.generator)  # of laws [B, K, S]
         number = self.states

@@ -263,7 +263,8 @@ def test_next_states_within_reach_say_what_all_states_say(reaching_few):
         one_for_all = told.value_reached(values[:1], slice(1, None))
         torch.testing.assert_close(one_for_all[0], expected[0])
         back = told.values_backwards(weight, offset)
-        assert not back[:, -1].any() and torch.equal(back[:, -2], offset[:, -1])
+        assert not back[:, -1].any()
+        assert torch.equal(back[:, -2], offset[:, -1])
         reached = dense.value_reached(back[:, 1:])
         torch.testing.assert_close(back[:, :-1], offset + (weight * reached).sum(-1))
 

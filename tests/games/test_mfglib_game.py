@@ -13,6 +13,7 @@ from mfglib.scoring import exploitability_score
 
 from mf_pmd import cli, games
 from mf_pmd.errors import UserError
+from mf_pmd.functional.counting import conditional
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import tabular_policy
 from mf_pmd.games import PopulationGame, mfglib_game
@@ -256,16 +257,26 @@ def test_batched_forms_of_ours_are_mfglibs_digit_for_digit(key, kind):
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_laws_of_those_who_are_counted_are_those_of_any_game(key):
-    # fewer operations, the same numbers
     game = small(key)
     cells = populations(game, 6).flatten(1)
     counts = (cells * 10**6).round()
     counts = counts.unsqueeze(1)  # [B, 1, C]
     personal = game.personal.double()[:1]
     for h in {0, game.horizon - 1}:
-        found = game.own_laws(counts, personal, torch.tensor(h))
-        expected = PopulationGame.own_laws(game, counts, personal, torch.tensor(h))
-        assert torch.equal(found, expected)
+        asked = (counts, personal, torch.tensor(h))
+        rows = PopulationGame.own_laws(game, *asked)
+        assert torch.equal(game.own_laws(*asked), rows)
+        assert torch.equal(game.own_rewards(*asked), PopulationGame.own_rewards(game, *asked))
+        found, expected = game.own_conditional(*asked), conditional(rows)
+        assert found.n_places == expected.n_places
+        if expected.places is None:
+            assert found.places is None
+        for share, other in zip(found.shares, expected.shares, strict=True):
+            torch.testing.assert_close(share, other, rtol=1e-6, atol=1e-9)
+    steps = torch.arange(3).unsqueeze(1)  # [H, 1]
+    for met in (counts.unsqueeze(1), counts.unflatten(0, (2, 3))):  # [B, 1, 1, C], [B, H, 1, C]
+        expected = PopulationGame.own_rewards(game, met, personal, steps)
+        assert torch.equal(game.own_rewards(met, personal, steps), expected)
 
 
 def test_any_environment_can_be_given():

@@ -25,6 +25,10 @@ class MeanFieldTableAgent(MeanFieldAgent):
         table = torch.zeros(input_shape // n_states, n_states, args.n_actions)
         self.register_buffer("log_table", torch.log_softmax(table, -1))
 
+    @property
+    def device(self) -> torch.device:
+        return self.log_table.device
+
     def init_hidden(self) -> Tensor:
         return self.log_table.new_zeros(1, 1)
 
