@@ -1,5 +1,6 @@
 """Agents moved by their counts: draws that cost the same however many agents there are."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -81,7 +82,8 @@ def multinomial(
     """
     assert totals.dtype == torch.float64, totals.dtype
     shares, places, n_places = laws if isinstance(laws, Conditional) else conditional(laws)
-    left, shape = totals, shares[0].shape if places is None else places.shape[:-1]
+    left = totals
+    shape: Sequence[int] = shares[0].shape if places is None else places.shape[:-1]
     if totals.shape != shape:
         shape = common_shape(totals.shape, shape)
         left = totals.expand(shape)
