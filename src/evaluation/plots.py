@@ -213,14 +213,19 @@ def draw_finals(
     axes[0, 0].set_yticks(range(len(lines)), [_on_two_lines(name) for name in lines], fontsize=8)
     axes[0, 0].set_ylim(len(lines) - 0.5, -0.5)
     if len(finals) > 1:
-        handles = [
-            plt.Line2D([], [], color="gray", marker=final.marker, linestyle="", label=final.label)
-            for final in finals
-        ]
-        weak = plt.Line2D([], [], color="gray", marker="o", linestyle="", fillstyle="none")
-        weak.set_label("hollow: deviators too weak")
-        _legend_below(figure, [*handles, weak], columns=min(len(columns) * 2, 4))
+        _legend_below(figure, _marks(finals), columns=min(len(columns) * 2, 4))
     return save(figure, file)
+
+
+def _marks(finals: Sequence[Final]) -> list[Any]:
+    """What each mark stands for, to go in a legend."""
+    handles = [
+        plt.Line2D([], [], color="gray", marker=final.marker, linestyle="", label=final.label)
+        for final in finals
+    ]
+    weak = plt.Line2D([], [], color="gray", marker="o", linestyle="", fillstyle="none")
+    weak.set_label("hollow: deviators too weak")
+    return [*handles, weak]
 
 
 def _on_two_lines(label: str) -> str:

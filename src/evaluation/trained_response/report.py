@@ -57,23 +57,7 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
         f"{bounded}_max_lower_bound": bound(gains.largest),
         "gain_mean": gains.mean._asdict(),
         "gain_max": {"lower": gains.largest.lower, "type": report.types.names[gains.worst]},
-        "types": [
-            {
-                "name": name,
-                "share": share,
-                "gain": gain._asdict(),
-                "return": returns,
-                "deviators_return": deviators,
-            }
-            for name, share, gain, returns, deviators in zip(
-                report.types.names,
-                report.types.shares.tolist(),
-                gains.types,
-                gains.returns,
-                gains.deviators_returns,
-                strict=True,
-            )
-        ],
+        "types": by_type(report.types, gains),
         "episodes": gains.n_episodes,
         "deviator_too_weak": report.strength.too_weak,
         "why": report.strength.why,
@@ -90,6 +74,15 @@ def as_json(report: TrainedReport) -> dict[str, Any]:
         "changed": list(report.changed),
     }
     return without_nan(values)
+
+
+def by_type(types: Types, gains: Gains) -> list[dict[str, Any]]:
+    """What the deviators of every type gain, as plain values."""
+    keys = ("name", "share", "gain", "return", "deviators_return")
+    found = [gain._asdict() for gain in gains.types]
+    shares = types.shares.tolist()
+    rows = zip(types.names, shares, found, gains.returns, gains.deviators_returns, strict=True)
+    return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
 def without_nan(value: Any) -> Any:
