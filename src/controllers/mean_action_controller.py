@@ -98,7 +98,7 @@ class MeanActionMAC(PopulationMAC):
 
     def q_values(self, population: Tensor, mean_action: Tensor, h: int) -> Tensor:
         """Q at step h against nu [B, S] and R mean actions [B, R, A]: [B, S, R, A], reward units."""
-        steps = torch.tensor([h], device=population.device)
+        steps = torch.full((1,), h, device=population.device)
         features = self.agent.critic.features(population.unsqueeze(1), mean_action.unsqueeze(1), steps)
         return self.agent.critic(features).squeeze(1)
 

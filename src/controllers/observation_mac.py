@@ -185,7 +185,8 @@ class ObservationMAC:
         if self.make_features is not None:
             assert self.horizon is not None
             population = batch["state"][rows]  # [R, K]
-            progress = torch.as_tensor(steps, device=obs.device) / self.horizon
+            clock = steps if isinstance(steps, Tensor) else torch.full((), steps, device=obs.device)
+            progress = clock / self.horizon
             obs = self.make_features(obs, population, progress.expand(len(obs)))
         knows_itself = agents is None and not self.shares_policy
         require_size(obs, n_features=self.n_features, n_agents=self.n_agents if knows_itself else None)

@@ -94,7 +94,7 @@ class ABeach(PopulationGame):
         gap = (sites - self.bar).abs()
         distance = torch.minimum(gap, self.n_states - gap)
         near = 1 - distance / (self.n_states // 2)
-        still = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64, device=self.device)
+        still = (torch.arange(3, device=self.device) == 1).double()
         return self.c1 * near.unsqueeze(1) + self.c2 * still
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:

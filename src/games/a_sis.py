@@ -108,8 +108,8 @@ class ASIS(PopulationGame):
         return torch.stack([1 - becomes_infected, becomes_infected], -1)
 
     def reward_table(self, mu: Tensor, personal: Tensor) -> Tensor:
-        infected = torch.tensor([0.0, 1.0], dtype=mu.dtype, device=mu.device).unsqueeze(1)  # [S, 1]
-        distancing = torch.tensor([0.0, 1.0], dtype=mu.dtype, device=mu.device)  # [A]
+        infected = torch.arange(2, dtype=mu.dtype, device=mu.device).unsqueeze(1)  # [S, 1]
+        distancing = torch.arange(2, dtype=mu.dtype, device=mu.device)  # [A]
         cost = infected + DISTANCING_COST * at_personal(self.eps_beta, personal, 2) * distancing
         batch = torch.broadcast_shapes(mu.shape[:-2], personal.shape)
         return (1 - cost / self.scale).to(mu.dtype).expand(*batch, 2, 2)

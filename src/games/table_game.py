@@ -65,7 +65,7 @@ class TableGame(PopulationGame):
         n_cells = self.n_states * self.n_actions
         counts = count_values(cells, n_cells).double().unsqueeze(1)  # [B, 1, C]
         types, type_of = self.types().different, self.types().of_agents  # [G], [N]
-        step = torch.tensor(h, device=self.device)
+        step = torch.full((), h, device=self.device)
         rewards = self.own_rewards(counts, types, step).flatten(1)  # [B, G C]
         rows = type_of * n_cells + cells  # [B, N]
         next_states = self._draw(counts, types, step, rows, draws)

@@ -63,7 +63,7 @@ class FlatAdam:
         for p, *pieces in zip(held, *vectors, strict=True):
             value, mean, square = (piece.view_as(p) for piece in pieces)
             p.copy_(value)
-            step = torch.tensor(float(self.steps), device=p.device)
+            step = torch.full((), float(self.steps), device=p.device)
             self.optimiser.state[p] = {"step": step, MEAN: mean.clone(), SQUARE: square.clone()}
 
 

@@ -210,7 +210,8 @@ class MFPMDLearner(MeanFieldLearner):
         weight = torch.where(targets.visited, statistics.visits**self.args.count_exponent, 0.0)
         weight = weight / weight.sum((1, 2, 3), keepdim=True) / size
         scaled = self.critic.outputs(targets.q_values)
-        rounds = [(torch.arange(size) + k * size) % n_episodes for k in range(n_episodes)]
+        order = torch.arange(size, device=features.device)
+        rounds = [(order + k * size) % n_episodes for k in range(n_episodes)]
         minibatches = [
             Minibatch(
                 features[chosen].flatten(0, 1),

@@ -67,7 +67,7 @@ class MeanFieldNetworkAgent(MeanFieldAgent):
         stacked = {
             name: c.reshape(-1, *shape) for (name, shape), c in zip(shapes.items(), chunks, strict=True)
         }
-        steps = torch.tensor([h], device=population.device)
+        steps = torch.full((1,), h, device=population.device)
         sizes = {"n_states": n_states, "horizon": horizon}
         features = self.features(population.unsqueeze(-2), steps, **sizes)  # [B, 1, S, F]
 
