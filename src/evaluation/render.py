@@ -48,7 +48,7 @@ def render(
     if n_episodes < 1:
         raise UserError(f"--episodes={n_episodes}: at least 1 is needed")
     checkpoint = load_of_game(path, env_args)
-    game = any_game_of(checkpoint, env_args, device="cpu")
+    game = any_game_of(checkpoint, env_args)
     players = {"uniform policy": at_random(game), **learnt(checkpoint, policy, game)}
     steps = shown_steps(game.horizon) if steps is None else require_steps(steps, game.horizon)
     require_map(game)

@@ -104,7 +104,7 @@ def exploitability(
     checkpoint = load_of_game(path, env_args)
     chosen = policy_named(checkpoint, policy)
     changed = () if env_args is None else changes(checkpoint, env_args)
-    any_game = any_game_of(checkpoint, env_args, device="cpu")
+    any_game = any_game_of(checkpoint, env_args)
     assert checkpoint.game is not None  # one was made by its name
     game = require_tables(any_game, checkpoint.game)
     try:

@@ -41,13 +41,12 @@ def policy_named(checkpoint: Checkpoint, name: str | None) -> AnyPolicy:
     return checkpoint.policies[name]
 
 
-def any_game_of(checkpoint: Checkpoint, env_args: dict[str, Any] | None, *, device: str) -> Game:
-    """The game to play a checkpoint in.
+def any_game_of(checkpoint: Checkpoint, env_args: dict[str, Any] | None) -> Game:
+    """The game to play a checkpoint in, on the CPU.
 
     Args:
         checkpoint: of a mean-field run.
         env_args: of a game that was named; None for the game of the training run.
-        device: where it is to live.
 
     Raises:
         UserError: the game named is not the checkpoint's, or none is known.
@@ -64,7 +63,7 @@ def any_game_of(checkpoint: Checkpoint, env_args: dict[str, Any] | None, *, devi
         raise UserError("env_args.key: missing, it names the game")
     if not is_its_game(checkpoint, env_args["key"]):
         raise UserError(f"{trained_elsewhere(checkpoint, env_args['key'])}; name that game, or none")
-    return make_game(SimpleNamespace(env_args=env_args, device=device, seed=0))
+    return make_game(SimpleNamespace(env_args=env_args, device="cpu", seed=0))
 
 
 def require_still_there(checkpoint: Checkpoint, env_args: dict[str, Any] | None) -> None:

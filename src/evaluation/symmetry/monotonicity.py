@@ -15,7 +15,7 @@ MOST_STEPS = 200  # of a game whose kernels depend on the step; of more, these m
 WRITTEN = 6  # of them that are told
 
 
-def game_monotonicity(game: PopulationGame, *, model: MeanFieldModel | None = None) -> Monotonicity:
+def game_monotonicity(game: PopulationGame) -> Monotonicity:
     """Whether the induced P is free of mu and more of a cell never makes it better paid, at every step.
 
     A violation is certain. That there is none is told where R is affine in mu, by the largest eigenvalue of
@@ -23,13 +23,11 @@ def game_monotonicity(game: PopulationGame, *, model: MeanFieldModel | None = No
 
     Args:
         game: with tables.
-        model: the mean-field game that is meant, whose tables take populations [Q, S, A] at once; None for
-            the declared one of u = 0.
 
     Raises:
         UserError: a game without tables.
     """
-    model = game.mean_field_model() if model is None else model
+    model = game.mean_field_model()
     n_steps = game.horizon if game.time_dependent else 1
     steps = torch.linspace(0, n_steps - 1, min(MOST_STEPS, n_steps)).round().long().tolist()
     worst = Monotonicity(True, "")

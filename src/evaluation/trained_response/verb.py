@@ -116,7 +116,7 @@ def learnt_in(path: str, name: str | None, env_args: dict[str, Any] | None) -> J
     checkpoint = load_of_game(path, env_args)
     policy = policy_named(checkpoint, name)
     changed = () if env_args is None else changes(checkpoint, env_args)
-    game = any_game_of(checkpoint, env_args, device="cpu")
+    game = any_game_of(checkpoint, env_args)
     assert checkpoint.game is not None  # one was made by its name
     act_by(policy, game)  # refuses other sizes before anything is written
     called = f"policy {policy.name} of {checkpoint.path}"
