@@ -344,21 +344,36 @@ class PopulationRunner:
         One agent an episode deviates, drawn from all (``mean``) or from the worst unit (``max``). The
         episodes compared draw from the same random streams, none of them those that fitted.
         """
-        assert self.score.deviations is not None
-        played = self.score.deviations.played
         units = {"mean": None, "max": worst}
         differences: dict[str, list[Tensor]] = {name: [] for name in units}
         for k in range(self.test_count):
             key = (self.args.seed, self.t_env, self.test_count + k)
-            with isolated_randomness(self.game, key):
-                without = self._play(test_mode=True)[1]  # [B, N]
-            for name, unit in units.items():
-                with isolated_randomness(self.game, (*key, 1)):
-                    who = draw_deviators(played, gains, batch_size=self.batch_size, unit=unit)
-                with isolated_randomness(self.game, key):
-                    returns = self._play(test_mode=True, deviators=who)[1]
-                differences[name].append(who.own(returns) - who.own(without))
+            for name, difference in self._played_batch(key, gains, units).items():
+                differences[name].append(difference)
         return {name: torch.cat(parts) for name, parts in differences.items()}
+
+    def _played_batch(
+        self, key: tuple[int, ...], gains: Gains, units: dict[str, int | None]
+    ) -> dict[str, Tensor]:
+        """The same of one batch of episodes, [B] each.
+
+        Args:
+            key: of the streams that the episodes draw from; followed by 1, of those that draw deviators.
+            gains: what deviators do.
+            units: which unit the deviator is of, None for any; by name.
+        """
+        assert self.score.deviations is not None
+        played = self.score.deviations.played
+        differences = {}
+        with isolated_randomness(self.game, key):
+            without = self._play(test_mode=True)[1]  # [B, N]
+        for name, unit in units.items():
+            with isolated_randomness(self.game, (*key, 1)):
+                who = draw_deviators(played, gains, batch_size=self.batch_size, unit=unit)
+            with isolated_randomness(self.game, key):
+                returns = self._play(test_mode=True, deviators=who)[1]
+            differences[name] = who.own(returns) - who.own(without)
+        return differences
 
     def _log_returns(self, prefix: str, returns: Tensor) -> None:
         """Mean over agents and episodes, and the spread over episodes of the agents' mean, [episodes]."""
