@@ -126,7 +126,7 @@ class CellStatistics(NamedTuple):
         moves = self.next_state[:, steps]
         if self.reach is not None:
             return (moves * values[..., self.reach]).sum(-1)
-        return (moves.flatten(2, 3) @ values.unsqueeze(-1)).squeeze(-1).unflatten(2, moves.shape[2:4])
+        return (moves.flatten(2, 3) @ values.unsqueeze(-1)).reshape(moves.shape[:-1])
 
     def values_backwards(self, weight: Tensor, offset: Tensor) -> Tensor:
         """V_h(s) = offset_h(s) + sum_a weight_h(s, a) sum_s' (visits that went to s') V_{h+1}(s'), V_T = 0.

@@ -24,8 +24,7 @@ def require_policy(rows: Tensor, *, name: str = "the policy") -> Tensor:
     """
     if not rows.numel():
         return rows
-    sums = rows.sum(-1)
-    low, high = sums.min().item(), sums.max().item()  # NaN if one of them is
+    low, high = (bound.item() for bound in rows.sum(-1).aminmax())  # NaN if a sum is
     if rows.min().item() >= 0 and low >= 1 - ROUNDING and high <= 1 + ROUNDING:
         return rows
     if not bool(rows.isfinite().all()):

@@ -65,6 +65,7 @@ class MFGLibGame(TableGame):
         self.reward_factor = 1 / (bounds.high - bounds.low) if bounds.high > bounds.low else 1.0
         self.reward_offset = -bounds.low * self.reward_factor
         self._axes = tuple(environment.S)
+        self._batch_of_populations = (-1, *self._axes, *environment.A)
         self._lay_out_map(strip=known is not None and known.strip)
         start = environment.mu0.flatten().double()
         super().__init__(
@@ -115,7 +116,7 @@ class MFGLibGame(TableGame):
         if not self._all_meet_the_same(counts, personal, steps):
             return super().own_rewards(counts, personal, steps)
         rewards = self._reward_kernel(0, self._met_by_everyone(counts)).reshape(counts.shape)
-        return self._scaled(rewards.to(counts.device, torch.float64))
+        return self._scaled(rewards.double().to(counts.device))
 
     def _all_meet_the_same(self, counts: Tensor, personal: Tensor, steps: Tensor) -> bool:
         """Whether agents in all cells meet one population, under kernels that read no step."""
@@ -127,14 +128,13 @@ class MFGLibGame(TableGame):
 
     def _met_by_everyone(self, counts: Tensor) -> Tensor:
         """The counts of all agents [..., C] as MFGLib's kernels take them, float32 on the CPU."""
-        met = (counts / self.n_agents).to("cpu", torch.float32)
-        return met.reshape(-1, *self._axes, *self.environment.A)
+        return (counts / self.n_agents).float().cpu().reshape(self._batch_of_populations)
 
     def _laws_of_everyone(self, counts: Tensor) -> Tensor:
         """What the kernel gives at the counts of all agents [..., C]: [..., S', C] float64."""
         laws = self._law_kernel(0, self._met_by_everyone(counts))
-        laws = laws.reshape(*counts.shape[:-1], self.n_states, counts.shape[-1])
-        return laws.to(counts.device, torch.float64)
+        laws = laws.double().reshape(*counts.shape[:-1], self.n_states, counts.shape[-1])
+        return laws.to(counts.device)
 
     def _scaled(self, rewards: Tensor) -> Tensor:
         return self.reward_factor * (rewards - self.bounds.low)
@@ -172,7 +172,7 @@ class MFGLibGame(TableGame):
         populations = mu.cpu().float()
         if mu.shape[:-2] != batch:
             populations = populations.expand(*batch, *mu.shape[-2:])
-        populations = populations.reshape(-1, *self._axes, *self.environment.A)
+        populations = populations.reshape(self._batch_of_populations)
         at_once = max(1, ENTRIES_AT_ONCE // math.prod(table))
         if (steps.dim() == 0 or not self.time_dependent) and len(populations) <= at_once:
             t = int(steps) if self.time_dependent else 0

@@ -118,7 +118,7 @@ def beach_bar_reward(environment: Any) -> Kernel:
     fixed = function.c1 + function.c2
 
     def batched(t: int, populations: Tensor) -> Tensor:
-        return fixed + -torch.log(populations.sum(-1, keepdim=True) + function.log_eps)
+        return fixed - torch.log(populations.sum(-1, keepdim=True) + function.log_eps)
 
     return batched
 

@@ -58,29 +58,32 @@ class MFPMDTabularLearner(MeanFieldLearner):
         agent = self.mac.agent
         log_policy: Tensor = agent.log_table  # [H, S, A]
         visits = statistics.visits.sum(0)  # [T, S, A]
-        if self.spreads is not None and self.epoch == 0:
-            self.spreads.begin(square_spread(self.evaluate(statistics, log_policy), visits))
-        q_values = self.evaluate(statistics, log_policy)
+        # 0 in epoch 0 where its unit is measured there: a step from a uniform policy is the same with any tau
+        tau = self.tau
+        q_values = self.evaluate(statistics, log_policy, tau=tau)
         if self.spreads is not None:
-            self.spreads.add(square_spread(q_values, visits))
+            square = square_spread(q_values, visits)
+            if self.epoch == 0:
+                self.spreads.begin(square)
+            self.spreads.add(square)
         xi = self.xi
-        new = mirror_descent_step(log_policy, q_values, xi=xi, tau=self.tau, mixing=self.mixing)
+        new = mirror_descent_step(log_policy, q_values, xi=xi, tau=tau, mixing=self.mixing)
         metrics = {"step_size": xi}
         if self.logs or not math.isfinite(new.sum().item()):  # metrics tell of divergence, too
             weights = statistics.state_count.sum(0)
             weights = weights / weights.sum()
             metrics |= {
                 "mirror_descent_kl": (weights * kl_divergence(new, log_policy)).sum().item(),
-                "td_error_abs": self.mean_error(statistics, log_policy, q_values),
+                "td_error_abs": self.mean_error(statistics, log_policy, q_values, tau=tau),
                 "policy_entropy": (weights * entropy(new)).sum().item(),
                 "unvisited_cells": (visits == 0).float().mean().item(),
             }
         agent.log_table.copy_(new)
         return metrics
 
-    def evaluate(self, statistics: CellStatistics, log_policy: Tensor) -> Tensor:
+    def evaluate(self, statistics: CellStatistics, log_policy: Tensor, *, tau: float) -> Tensor:
         """Q [H, S, A] of the policy that was played."""
-        tau, expected = self.tau, self.args.td_target == "expected_sarsa"
+        expected = self.args.td_target == "expected_sarsa"
         if self.args.td_order == "backward":
             policy, fill = log_policy.unsqueeze(0), self.spreads is not None
             sweep = sweep_backwards(statistics.pooled(), policy, tau=tau, expected=expected, fill_rows=fill)
@@ -93,10 +96,12 @@ class MFPMDTabularLearner(MeanFieldLearner):
             q_values = td_step(q_values, episode, log_policy, tau=tau, learning_rate=rate, expected=expected)
         return q_values
 
-    def mean_error(self, statistics: CellStatistics, log_policy: Tensor, q_values: Tensor) -> float:
+    def mean_error(
+        self, statistics: CellStatistics, log_policy: Tensor, q_values: Tensor, *, tau: float
+    ) -> float:
         """Mean over visits of the absolute TD error that is left, cell by cell of each episode."""
         expected = self.args.td_target == "expected_sarsa"
-        error = td_error(q_values, statistics, log_policy, tau=self.tau, expected=expected)
+        error = td_error(q_values, statistics, log_policy, tau=tau, expected=expected)
         return ((statistics.visits * error.abs()).sum() / statistics.visits.sum()).item()
 
     def learning_rate(self, episode: int, visits: Tensor) -> Tensor:

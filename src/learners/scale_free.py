@@ -27,7 +27,7 @@ class Spreads(torch.nn.Module):
 
     def add(self, square: Tensor) -> None:
         """Add an epoch's."""
-        self.total += square
+        self.total.add_(square)
 
     def of_a_step(self, n_epochs: int, horizon: int) -> Tensor:
         """u = sqrt(sum of G_k^2 / (n H)): root mean square of the spreads of a step, over n epochs.

@@ -90,7 +90,8 @@ class Ledger:
         """Of all steps added, float64."""
         kernels = self.kernels
         cells = (kernels.n_states, kernels.n_actions)
-        visits = self.cells.sum(2).unflatten(-1, cells)
+        shape = (*self.cells.shape[:2], *cells)
+        visits = self.cells.sum(2).reshape(shape)
         following = None
         if self.pairs:
             pairs = [acted.pairs for acted in self.acted if acted.pairs is not None]
@@ -99,8 +100,8 @@ class Ledger:
             following = following.unflatten(-1, cells).unflatten(2, cells)
         return CellStatistics(
             visits=visits,
-            reward_sum=self.paid.sum(2).unflatten(-1, cells),
-            next_state=torch.stack(self.moves, 1).unflatten(2, cells),
+            reward_sum=self.paid.sum(2).reshape(shape),
+            next_state=torch.stack(self.moves, 1).reshape(*shape, -1),
             next_cell=following,
             state_count=visits.sum(-1),
             reach=None if kernels.reach is None else kernels.reach.unflatten(0, cells),

@@ -84,10 +84,9 @@ class CountedKernels:
         """
         total = cells if self.n_types == 1 else cells.sum(2, keepdim=True)  # [B, H, 1, C]
         at_once = max(1, ENTRIES_AT_ONCE // cells[:, 0].numel())
-        found = [
-            self.game.own_rewards(part, self.personal, steps.unsqueeze(1))
-            for part, steps in zip(total.split(at_once, 1), self.clock.split(at_once), strict=True)
-        ]
+        parts = [slice(start, start + at_once) for start in range(0, len(self.clock), at_once)]
+        steps = self.clock.unsqueeze(1)  # [H, 1]
+        found = [self.game.own_rewards(total[:, part], self.personal, steps[part]) for part in parts]
         return torch.where(total > 0, found[0] if len(found) == 1 else torch.cat(found, 1), 0.0)
 
 
@@ -136,8 +135,10 @@ class CountedPopulation:
             untagged = untagged - tally(types, kernels.n_types)
         initial = multinomial(untagged, kernels.initial, generator=source)  # [B, G, S]
         self.untagged = initial.unsqueeze(2)  # [B, G, origins, S]
-        self.states = draw_one_by_one(game.initial_law.expand(*types.shape, -1), generator=source)  # [B, K]
-        self.tagged = torch.zeros_like(self.states)  # cells of the step before, [B, K]
+        self.states = self.tagged = types  # [B, K]; cells of the step before
+        if self.follows:
+            law = game.initial_law.expand(*types.shape, -1)
+            self.states, self.tagged = draw_one_by_one(law, generator=source), torch.zeros_like(types)
         self.acted = self.untagged  # cells of those who are not followed, [B, G, C]
         self.started = False
 

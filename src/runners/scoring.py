@@ -133,6 +133,8 @@ def mean_over_agents(game: Game, values: Tensor) -> Tensor:
     """Of values of all agents [B, N], or of the types of a counted game [B, G]: [B]."""
     if game.type_sizes is None:
         return values.mean(1)
+    if values.shape[1] == 1:
+        return values[:, 0]
     return values @ (game.type_sizes / game.type_sizes.sum())
 
 

@@ -124,7 +124,9 @@ BY_HAND = {
 def test_three_updates_by_hand(make_learner, switches):
     names = ("td_agents", "td_target", "td_order", "td_learning_rate")
     learner = make_learner(**dict(zip(names, switches, strict=True)))
-    q_values = learner.evaluate(learner.count(make_batch(STATES, ACTIONS, REWARDS)), POLICY.log())
+    q_values = learner.evaluate(
+        learner.count(make_batch(STATES, ACTIONS, REWARDS)), POLICY.log(), tau=learner.tau
+    )
     expected = torch.tensor(BY_HAND[switches]).reshape(2, 2, 2)
     assert q_values.flatten().tolist() == pytest.approx(expected.flatten().tolist(), abs=1e-6)
 
@@ -132,7 +134,9 @@ def test_three_updates_by_hand(make_learner, switches):
 def test_the_entropy_of_a_step_is_included(make_learner):
     # tau = .5: Q_1(0, .) gains .5 * .5623351, Q_1(1, .) and Q_0 gain .5 ln 2; unvisited cells stay 0
     learner = make_learner(tau=0.5)
-    q_values = learner.evaluate(learner.count(make_batch(STATES, ACTIONS, REWARDS)), POLICY.log())
+    q_values = learner.evaluate(
+        learner.count(make_batch(STATES, ACTIONS, REWARDS)), POLICY.log(), tau=learner.tau
+    )
     biased, even = 0.5 * 0.5623351, 0.5 * math.log(2)
     assert q_values[1].flatten().tolist() == pytest.approx([1 + biased, 0.5 + biased, 0.6 + even, 0.3 + even])
     assert q_values[0, 0, 0].item() == pytest.approx(0.9625 + even + (biased + even) / 2)
@@ -146,8 +150,8 @@ def test_the_td_error_reported(make_learner):
     batch = make_batch([[[0], [0]]] * 2, [[[0], [0]]] * 2, [[[1.0]], [[0.0]]])
     log_policy = torch.full((1, 1, 2), 0.5).log()
     statistics = learner.count(batch)
-    q_values = learner.evaluate(statistics, log_policy)
-    assert learner.mean_error(statistics, log_policy, q_values) == pytest.approx(0.5)
+    q_values = learner.evaluate(statistics, log_policy, tau=0.0)
+    assert learner.mean_error(statistics, log_policy, q_values, tau=0.0) == pytest.approx(0.5)
 
 
 def test_an_epoch_by_hand(make_learner, recording_logger):
@@ -244,7 +248,9 @@ def test_where_actions_never_differ_nothing_is_learnt(make_learner):
 
 def test_an_unvisited_cell_takes_the_mean_of_its_row(make_learner):
     learner = make_learner(**SCALE_FREE | {"tau": 0.0})
-    q_values = learner.evaluate(learner.count(make_batch(STATES, ACTIONS, REWARDS)), POLICY.log())
+    q_values = learner.evaluate(
+        learner.count(make_batch(STATES, ACTIONS, REWARDS)), POLICY.log(), tau=learner.tau
+    )
     assert q_values[0, 0, 1] == q_values[0, 0, 0]
     assert q_values[0, 1, 0] == q_values[0, 1, 1]
     assert q_values.flatten()[[0, 3]].tolist() == pytest.approx([0.9625, 0.9375])  # as by hand above
