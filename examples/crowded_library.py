@@ -22,16 +22,17 @@ class CrowdedLibrary(games.TableGame):
             constants=games.SymmetryConstants(0.0, 0.6 * spread, 0.0, 0.3, 1.0),
             population=population, device=device, seed=seed,
         )  # fmt: skip
+        self.comfort = torch.tensor([0.9, 0.5], device=self.device)  # once, not at every step
+        self.noise = torch.tensor([0.6, 0.2], device=self.device)
 
     def transition_table(self, mu, personal):
-        rooms = torch.eye(2).to(mu)
+        rooms = torch.eye(2, dtype=mu.dtype, device=mu.device)
         law = 0.1 * rooms[:, None] + 0.9 * rooms  # [S, A, S]: stay where you are, or go where you want
         return law.expand(*mu.shape[:-2], 2, 2, 2)
 
     def reward_table(self, mu, personal):
-        comfort, noise = torch.tensor([0.9, 0.5]).to(mu), torch.tensor([0.6, 0.2]).to(mu)  # [S]
-        annoyance = noise * (1 + self.spread * personal[..., None])
-        pay = comfort - annoyance * mu.sum(-1)  # [..., S]
+        annoyance = self.noise.to(mu) * (1 + self.spread * personal[..., None])
+        pay = self.comfort.to(mu) - annoyance * mu.sum(-1)  # [..., S]
         return pay[..., None].expand(*pay.shape, 2)
 
 

@@ -17,6 +17,7 @@ from .checks import require_playable, require_same
 from .population_mac import InverseCDFSampler, PopulationMAC
 
 CONTROLLER_FILE = "controller.th"
+POLICY = "the Boltzmann policy"
 
 
 class MeanActionMAC(PopulationMAC):
@@ -53,11 +54,19 @@ class MeanActionMAC(PopulationMAC):
         self.beta: float = args.beta
         self.agent: MeanActionQAgent = agents[args.agent](0, args)
         self.action_selector = InverseCDFSampler()
+        self._doubtful: list[Tensor] = []  # policies of this batch that nobody has looked at
 
     # What a runner calls.
 
     def init_hidden(self, batch_size: int) -> None:
-        """Start of a batch of episodes; a-bar is read off the batch, nothing is remembered."""
+        """Start of a batch of episodes; a-bar is read off the batch, nothing is remembered.
+
+        Raises:
+            DivergenceError: the policy of the batch before was none, on a GPU, where steps wait for nothing.
+        """
+        doubtful, self._doubtful = self._doubtful, []
+        if doubtful:
+            require_playable(torch.cat(doubtful), name=POLICY)
 
     def _played(self, ep_batch: Any, t: int, bs: slice | list[int], test_mode: bool) -> tuple[Tensor, Tensor]:
         """The policy by (state, own last action), [B, S * A, A], and the row of every agent, [B, N] int64."""
@@ -79,7 +88,14 @@ class MeanActionMAC(PopulationMAC):
         else:
             mean_action = others_distribution(last_actions).to(population.dtype)  # [B, A, A]
         q_values = self.q_values(population, mean_action, h)
-        return require_playable(boltzmann_policy(q_values, self.beta), name="the Boltzmann policy")
+        return self._watched(boltzmann_policy(q_values, self.beta))
+
+    def _watched(self, policy: Tensor) -> Tensor:
+        """Pass a policy on, unless it is none; on a GPU that is found out before the next batch."""
+        if policy.device.type == "cpu":
+            return require_playable(policy, name=POLICY)
+        self._doubtful.append(policy)
+        return policy
 
     @torch.no_grad()
     def policy_of_counts(
