@@ -18,7 +18,7 @@ from .deviations import FEWEST_EPISODES, MOST_ENTRIES, Gains, scores_of
 from .played_deviations import WHEN, Deviators, draw_deviators, played_scores
 from .preparing import make_game, population_info, require_choice, require_memory, set_threads, tell_scale
 from .scoring import TestScore, judged_one_by_one, mean_over_agents, uniform_exploitability
-from .seeding import isolated_randomness
+from .seeding import continue_stream, isolated_randomness
 from .speedometer import Speedometer
 from .stepper import Stepper
 
@@ -29,6 +29,10 @@ TOO_WEAK = (
 TOO_MANY = (
     "test_exploitability_* is skipped: with test_nepisode=%d this game's tables at what agents meet have "
     "more than %d entries; test_mean_field_exploitability is not affected"
+)
+OTHER_DEVICE = (
+    "the checkpoint is of a run on another device: the game draws anew from its seed on %s, so that this run "
+    "goes on from what was learnt and not from what would have been drawn"
 )
 NOT_FUSED = (
     "population.compile=True: with runner=%s and mac=%s nothing is compiled, for no step draws every agent's "
@@ -170,7 +174,8 @@ class PopulationRunner:
 
     def load_state_dict(self, state: dict) -> None:
         """Restore ``state_dict``."""
-        self.game.generator.set_state(state["generator"])
+        if not continue_stream(self.game.generator, state["generator"]):
+            self.logger.console_logger.warning(OTHER_DEVICE, self.game.device.type)
         self.t_env = state["t_env"]
         self.log_train_stats_t = state["log_train_stats_t"]
         self.first_population = state["first_population"]

@@ -1,10 +1,11 @@
-"""Random streams of their own for test episodes."""
+"""Random streams of their own for test episodes, and the game's own of a run that is resumed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..games import Game
 
@@ -27,3 +28,14 @@ def isolated_randomness(game: Game, key: tuple[int, ...]) -> Iterator[None]:
             yield
         finally:
             game.generator.set_state(state)
+
+
+def continue_stream(generator: torch.Generator, state: Tensor) -> bool:
+    """Let a generator go on from a state that was saved; returns whether it does.
+
+    A state of another kind of device, of another size, is left out: its stream has no continuation here.
+    """
+    if state.shape != generator.get_state().shape:
+        return False
+    generator.set_state(state.cpu())
+    return True
