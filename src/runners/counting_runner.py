@@ -200,22 +200,20 @@ class CountingRunner(PopulationRunner):
         cells = ledger.acted[-1].cells.sum(1)
         return cells.unflatten(-1, (self.game.n_states, self.game.n_actions)).sum(1)
 
-    def _played_gains(self, gains: Gains, worst: int) -> dict[str, Tensor]:
+    def _played_batch(
+        self, key: tuple[int, ...], gains: Gains, units: dict[str, int | None]
+    ) -> dict[str, Tensor]:
         """See PopulationRunner; one agent an episode is followed, with and without its deviation."""
         assert self.score.deviations is not None
         played = self.score.deviations.played
-        units = {"mean": None, "max": worst}
-        differences: dict[str, list[Tensor]] = {name: [] for name in units}
-        for k in range(self.test_count):
-            key = (self.args.seed, self.t_env, self.test_count + k)
-            for name, unit in units.items():
-                with isolated_randomness(self.game, (*key, 1)):
-                    types = draw_types(played, batch_size=self.batch_size, unit=unit)  # [B]
-                who = types.unsqueeze(1)
-                with isolated_randomness(self.game, key):
-                    without = self._count_episodes(who, test_mode=True).own
-                with isolated_randomness(self.game, key):
-                    deviating = gains.actions[types]
-                    own = self._count_episodes(who, test_mode=True, deviations=deviating).own
-                differences[name].append((own - without).squeeze(1))
-        return {name: torch.cat(parts) for name, parts in differences.items()}
+        differences = {}
+        for name, unit in units.items():
+            with isolated_randomness(self.game, (*key, 1)):
+                types = draw_types(played, batch_size=self.batch_size, unit=unit)  # [B]
+            who = types.unsqueeze(1)
+            with isolated_randomness(self.game, key):
+                without = self._count_episodes(who, test_mode=True).own
+            with isolated_randomness(self.game, key):
+                own = self._count_episodes(who, test_mode=True, deviations=gains.actions[types]).own
+            differences[name] = (own - without).squeeze(1)
+        return differences
