@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from rows import NO_CUDA, no_cuda
 from run import FEWEST_REPEATS, describe, load, machine, quantity
 from tables import markdown
 from timing import Parts, alternate, column
@@ -106,6 +107,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.repeats < FEWEST_REPEATS:
         parser.error(f"--repeats={options.repeats}: a median of fewer than {FEWEST_REPEATS} says little")
+    if no_cuda(options):
+        parser.error(f"--device=cuda: {NO_CUDA}, nothing is measured")
     return options
 
 

@@ -35,6 +35,7 @@ import torch
 from ladder import BASE, LADDER, REFERENCE, Rung, epochs_in_turn
 from ladder_figure import draw
 from numpy.typing import NDArray
+from rows import NO_CUDA, no_cuda
 from tables import markdown
 from timing import column, ratios
 
@@ -121,6 +122,8 @@ def parse(argv: Sequence[str] | None) -> Options:
     options = parser.parse_intermixed_args(argv)
     if options.rounds < FEWEST_ROUNDS:
         parser.error(f"--rounds={options.rounds}: a median of fewer than {FEWEST_ROUNDS} says little")
+    if no_cuda(options):
+        parser.error(f"--device=cuda: {NO_CUDA}, nothing is measured")
     options.only = options.only.split(",")
     for part in options.only:
         if part not in PARTS:

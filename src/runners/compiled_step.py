@@ -77,6 +77,8 @@ class CompiledStep:
             counts: of the agents over the places, [B, K] int64.
         """
         action_draws = torch.rand(states.shape, device=states.device)  # torch's generator, as samplers do
+        if rows.is_cuda:  # a graph keeps room for its inputs, strides and all: here of a column of all steps
+            rows = rows.contiguous()
         inputs = (thresholds, rows, states, counts, action_draws, self.game.draws(len(states)))
         if not self._compiles or not self._played:
             self._played = True

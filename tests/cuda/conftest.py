@@ -258,6 +258,8 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedGPU]:
     guards = (ctypes.c_void_p * DEVICE_TYPES).in_dll(library, GUARDS)
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "no GPU, a simulated one")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device="cuda": torch.get_rng_state())
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device="cuda": None)
     monkeypatch.setattr(torch, "Generator", StandIn)

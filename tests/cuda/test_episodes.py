@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mf_pmd.errors import DivergenceError
+from mf_pmd.functional.distributions import count_values
 from mf_pmd.games import REGISTRY, PopulationGame
 from mf_pmd.games.a_sis import ASIS
 from mf_pmd.runners import compiled_step
@@ -160,3 +161,30 @@ def test_a_policy_that_is_none_is_found_before_the_next_batch(gpu, build):
     pieces.runner._play(test_mode=False)
     with pytest.raises(DivergenceError, match="the Boltzmann policy holds NaN"):
         pieces.runner._play(test_mode=False)
+
+
+COPIES = {"tensor", "as_tensor", "item", "tolist", "cpu", "numpy", "nonzero", "unique", "bincount"}
+
+
+@pytest.mark.parametrize("key", sorted(REGISTRY))
+def test_a_step_is_one_graph_without_a_copy(make_game, key):
+    """As a CUDA graph must be: of one piece, and nothing in it waits or comes from the host."""
+    game = make_game(key, n_agents=13, horizon=3)
+    step = compiled_step.CompiledStep.__new__(compiled_step.CompiledStep)
+    step.game, step.state_type, called = game, game.state_type, []
+
+    def record(graph, inputs):
+        called.append({str(getattr(node.target, "__name__", node.target)) for node in graph.graph.nodes})
+        return graph.forward
+
+    states = game.reset(2).to(game.state_type)
+    n_rows = game.n_states or 1
+    thresholds = torch.full((1, n_rows, game.n_actions - 1), 0.5)
+    counts = count_values(game.places(states), game.n_places)
+    inputs = (thresholds, states % n_rows, states, counts, torch.rand(states.shape), game.draws(2))
+    torch._dynamo.reset()
+    found = torch.compile(step.plain, backend=record, dynamic=False)(*inputs)
+    assert torch.equal(found.actions, step.plain(*inputs).actions)
+    assert len(called) == 1
+    assert "gather" in called[0]
+    assert not called[0] & COPIES
