@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from .parts import in_parts
+
 
 def row_thresholds(laws: Tensor) -> Tensor:
     """The sums of K laws laid end to end: row k runs from k to k + 1.
@@ -62,8 +64,12 @@ def actions_drawn(thresholds: Tensor, rows: Tensor, draws: Tensor, *, dtype: tor
     Returns:
         [B, N].
     """
-    index, thresholds = rows.long(), thresholds.expand(len(rows), -1, -1)
-    actions = torch.zeros(rows.shape, dtype=dtype, device=rows.device)
-    for k in range(thresholds.shape[-1]):
-        actions += draws >= torch.gather(thresholds[..., k], 1, index)
+
+    def reached(rows: Tensor, draws: Tensor, thresholds: Tensor) -> tuple[Tensor]:
+        index, actions = rows.long(), torch.zeros(rows.shape, dtype=dtype, device=rows.device)
+        for k in range(thresholds.shape[-1]):
+            actions += draws >= torch.gather(thresholds[..., k], 1, index)
+        return (actions,)
+
+    (actions,) = in_parts(reached, (rows, draws), (thresholds.expand(len(rows), -1, -1),))
     return actions

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..functional.integers import paired
+from ..functional.parts import in_parts
 from .base import PopulationGame, Step, at_personal, look_up, require, require_between
 from .constants import SymmetryConstants
 
@@ -105,17 +106,30 @@ class ABeach(PopulationGame):
 
     def _move(self, states: Tensor, actions: Tensor, others: Tensor, draws: Tensor) -> Step:
         """A step of agents that meet ``others`` [B, S, S], in the type of the states."""
+        crowd = torch.diagonal(others, dim1=-2, dim2=-1)  # nu^-s(s), [B, S]
+        alone = (1 - crowd).unsqueeze(-1).expand(-1, -1, 3).flatten(1)  # of every cell, [B, S A]
+        personal = (value.expand_as(states) for value in (self._right, self._not_left, self._aversion))
+        tables = (alone, self._own.expand(len(states), -1))
+        return Step(*in_parts(self._moved, (states, actions, draws, *personal), tables))
+
+    def _moved(
+        self,
+        states: Tensor,
+        actions: Tensor,
+        draws: Tensor,
+        right: Tensor,
+        not_left: Tensor,
+        aversion: Tensor,
+        alone: Tensor,
+        own: Tensor,
+    ) -> Step:
+        """The step of some agents, [B, n] each, by what is looked up of their cells, [B, S A] each."""
         n_sites, kind = self.n_states, states.dtype
-        ahead = (
-            states + actions + (draws < self._right) + (draws < self._not_left)
-        )  # s' + 2 before the ring closes
+        ahead = states + actions + (draws < right) + (draws < not_left)  # s' + 2 before the ring closes
         ahead += (ahead < 2).to(kind) * n_sites
         ahead -= (ahead >= n_sites + 2).to(kind) * n_sites
         cell = paired(states, actions, n_sites, 3).long()
-        crowd = torch.diagonal(others, dim1=-2, dim2=-1)  # nu^-s(s), [B, S]
-        alone = (1 - crowd).unsqueeze(-1).expand(-1, -1, 3).flatten(1)  # of every cell, [B, S A]
-        own = look_up(self._own.expand(len(cell), -1), cell)
-        return Step(ahead - 2, own + self._aversion * look_up(alone, cell))
+        return Step(ahead - 2, look_up(own, cell) + aversion * look_up(alone, cell))
 
     def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
         n_sites = self.n_states

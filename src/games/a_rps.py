@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..functional.parts import in_parts
 from .base import PopulationGame, Step, at_personal, look_up, require_between
 from .constants import SymmetryConstants
 
@@ -76,8 +77,12 @@ class ARPS(PopulationGame):
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor) -> Step:
         payoff = torch.einsum("bst,st->bs", others, self.payoff.to(others.dtype))  # (A nu^-s)_s, [B, S]
-        rewards = (self._stake * look_up(payoff, states) + self.shift) / self.scale
-        return Step(actions, rewards)
+        agents = (states, self._stake.expand_as(states))
+        return Step(actions, *in_parts(self._rewarded, agents, (payoff,)))
+
+    def _rewarded(self, states: Tensor, stake: Tensor, payoff: Tensor) -> tuple[Tensor]:
+        """Rewards of some agents, [B, n], by the payoff of their states, [B, S]."""
+        return ((stake * look_up(payoff, states) + self.shift) / self.scale,)
 
     def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:
         batch = torch.broadcast_shapes(mu.shape[:-2], personal.shape)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..functional.parts import in_parts
 from .base import PopulationGame, Step, at_personal, look_up, require_between
 from .constants import SymmetryConstants
 
@@ -87,11 +88,26 @@ class ASIS(PopulationGame):
 
     def _move(self, states: Tensor, actions: Tensor, others: Tensor, draws: Tensor) -> Step:
         """A step of agents that meet ``others`` [B, S, S], in the type of the states."""
-        exposure = look_up(others[..., INFECTED], states)  # nu(infected) met by each agent, [B, N]
+        personal = (self._infection, self._stays_infected, self._distancing)
+        agents = (states, actions, draws, *(value.expand_as(states) for value in personal))
+        return Step(*in_parts(self._moved, agents, (others[..., INFECTED],)))
+
+    def _moved(
+        self,
+        states: Tensor,
+        actions: Tensor,
+        draws: Tensor,
+        infection: Tensor,
+        stays_infected: Tensor,
+        distancing: Tensor,
+        met: Tensor,
+    ) -> Step:
+        """The step of some agents, [B, n] each, who in each state meet so many infected, [B, S]."""
+        exposure = look_up(met, states)  # nu(infected) met by each agent, [B, n]
         infected = states == INFECTED
-        catches = self._infection * exposure * (actions == OUT)
-        next_states = (draws < torch.where(infected, self._stays_infected, catches)).to(states.dtype)
-        cost = infected + self._distancing * (actions == DISTANCING)
+        catches = infection * exposure * (actions == OUT)
+        next_states = (draws < torch.where(infected, stays_infected, catches)).to(states.dtype)
+        cost = infected + distancing * (actions == DISTANCING)
         return Step(next_states, 1 - cost / self.scale)
 
     def transition_table(self, mu: Tensor, personal: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..functional.distributions import count_values
 from ..functional.integers import paired
+from ..functional.parts import in_parts
 from ..functional.sampling import draw_from_rows, row_thresholds
 from .base import PopulationGame, Step
 
@@ -46,11 +47,10 @@ class TableGame(PopulationGame):
 
     def step(self, states: Tensor, actions: Tensor, h: int = 0) -> Step:
         """Advance all agents of all episodes by environment step h; [B, N] int64 each."""
-        return self._move(states * self.n_actions + actions, self.draws(len(states)), h)
+        return self._move(states, states * self.n_actions + actions, self.draws(len(states)), h)
 
     def advance(self, states: Tensor, actions: Tensor, counts: Tensor, draws: Tensor, h: int = 0) -> Step:
-        step = self._move(paired(states, actions.long(), self.n_states, self.n_actions), draws, h)
-        return Step(step.next_states.to(states.dtype), step.rewards)
+        return self._move(states, paired(states, actions, self.n_states, self.n_actions), draws, h)
 
     def types(self) -> Types:
         """Who is of which type, found anew only when ``personal`` changed: it takes sorting all agents."""
@@ -60,29 +60,37 @@ class TableGame(PopulationGame):
             self._types = Types(self.personal, version, different, of_agents)
         return self._types
 
-    def _move(self, cells: Tensor, draws: Tensor, h: int) -> Step:
-        """A step of agents in cells [B, N] int64."""
+    def _move(self, states: Tensor, cells: Tensor, draws: Tensor, h: int) -> Step:
+        """A step of agents in cells [B, N], integers; next states in the type of ``states`` [B, N]."""
         n_cells = self.n_states * self.n_actions
         counts = count_values(cells, n_cells).double().unsqueeze(1)  # [B, 1, C]
         types, type_of = self.types().different, self.types().of_agents  # [G], [N]
         step = torch.full((), h, device=self.device)
         rewards = self.own_rewards(counts, types, step).flatten(1)  # [B, G C]
-        rows = type_of * n_cells + cells  # [B, N]
-        next_states = self._draw(counts, types, step, rows, draws)
-        return Step(next_states, rewards.gather(1, rows).float())
+        thresholds, first_row = self._thresholds(counts, types, step)
+
+        def looked_up(
+            cells: Tensor, draws: Tensor, type_of: Tensor, rewards: Tensor, first_row: Tensor
+        ) -> Step:
+            rows = type_of * n_cells + cells  # [B, n]
+            next_states = draw_from_rows(thresholds, rows + first_row, draws, self.n_states)
+            return Step(next_states.to(states.dtype), rewards.gather(1, rows).float())
+
+        agents = (cells, draws, type_of.expand_as(cells))
+        return Step(*in_parts(looked_up, agents, (rewards, first_row)))
 
     def sample_step(self, states: Tensor, actions: Tensor, others: Tensor, h: int = 0) -> Step:
         """The same as ``step``; what ``others`` tells of the states is not enough here."""
         return self.step(states, actions, h)
 
-    def _draw(self, counts: Tensor, types: Tensor, step: Tensor, rows: Tensor, draws: Tensor) -> Tensor:
-        """Next states of agents in the rows (type, cell) [B, N] of the tables [G C]."""
+    def _thresholds(self, counts: Tensor, types: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        """What next states are drawn from, by type and cell, and the first row of every episode, [B, 1]."""
+        episodes = torch.arange(len(counts), device=counts.device).unsqueeze(1)
         if self.fixed_transition:
-            return draw_from_rows(self._fixed_thresholds(counts, types, step), rows, draws, self.n_states)
+            return self._fixed_thresholds(counts, types, step), torch.zeros_like(episodes)
         laws = self.own_laws(counts, types, step)  # [B, G, C, S]
         laws = torch.where(counts.unsqueeze(-1) > 0, laws, 1 / self.n_states)  # cells that nobody holds
-        episodes = torch.arange(len(rows), device=rows.device).unsqueeze(1) * math.prod(laws.shape[1:3])
-        return draw_from_rows(row_thresholds(laws.flatten(0, 2)), rows + episodes, draws, self.n_states)
+        return row_thresholds(laws.flatten(0, 2)), episodes * math.prod(laws.shape[1:3])
 
     def _fixed_thresholds(self, counts: Tensor, types: Tensor, step: Tensor) -> Tensor:
         """Those of a ``fixed_transition``, made once for all steps and episodes."""

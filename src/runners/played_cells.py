@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..functional.distributions import count_values
 from ..functional.integers import smallest_integer
+from ..functional.parts import in_parts
 from ..games import PopulationGame
 
 MOST_TYPES = 16  # personal parameters; beyond, agents are judged one by one
@@ -67,19 +68,25 @@ class PlayedCells:
     def add(self, t: int, states: Tensor, actions: Tensor) -> Tensor:
         """Keep what all agents did at step t, [B, N] int64 each; returns their counts [B, S, A]."""
         self._whole.clear()
-        cells = states * self.game.n_actions + actions
         groups = len(self.personal) if self.view.few_types else 1
-        labels = self.type_of * self.n_cells + cells if groups > 1 else cells
+        cells, labels = in_parts(self._labelled, (states, actions, self.type_of.expand_as(states)))
         counts = count_values(labels, groups * self.n_cells).reshape(-1, groups, self.n_cells)
         self._counts[t].append(counts.int())  # N is below 2^31, for every agent is followed
         if self.keeps_cells:
-            self._cells[t].append(cells.to(smallest_integer(self.n_cells)))
+            self._cells[t].append(cells)
         if not self.view.own_flows:
             if t == 0:
                 self._drawn = self.draw_references(states.shape[0])
             assert self._drawn is not None
-            self._references[t].append(cells.gather(1, self._drawn))
+            self._references[t].append(cells.gather(1, self._drawn).long())
         return counts.sum(1).reshape(-1, self.game.n_states, self.game.n_actions)
+
+    def _labelled(self, states: Tensor, actions: Tensor, type_of: Tensor) -> tuple[Tensor, Tensor]:
+        """Cells of some agents, and their numbers of type and cell, in small integers: [B, n] each."""
+        cells = states.long() * self.game.n_actions + actions
+        labels = type_of * self.n_cells + cells if self.view.few_types else cells
+        n_labels = len(self.personal) * self.n_cells if self.view.few_types else self.n_cells
+        return cells.to(smallest_integer(self.n_cells)), labels.to(smallest_integer(n_labels))
 
     def add_counts(self, t: int, counts: Tensor, references: Tensor) -> Tensor:
         """Keep what a counted game's agents did at step t; returns the counts of all, [B, S, A].

@@ -5,6 +5,7 @@ import torch
 
 from mf_pmd import games
 from mf_pmd.errors import UserError
+from mf_pmd.functional import parts
 from mf_pmd.functional.distributions import count_values, others_distribution
 from mf_pmd.games import REGISTRY, Step, TableGame, advances
 from mf_pmd.games.a_beach import ABeach
@@ -41,6 +42,21 @@ def test_every_game_advances_as_it_steps(make_game, key, population, n_agents):
     assert len(expected) == 8
     for dtype in {torch.int64, make_game(key, **changes).state_type}:
         found = played(make_game(key, **changes), advance=True, dtype=dtype)
+        assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 50])  # parts of an episode's agents; one episode; some
+@pytest.mark.parametrize("key", [*KEYS, "beach_bar"])
+def test_agents_who_advance_in_parts_advance_as_ever(make_game, monkeypatch, key, at_once):
+    def make():
+        if key in REGISTRY:
+            return make_game(key, n_agents=21, horizon=4)
+        return games.make(key, n_agents=21, population="others", knobs={}, seed=0)
+
+    expected = played(make(), 3, batch_size=5, advance=True, dtype=make().state_type)
+    monkeypatch.setattr(parts, "AGENTS_AT_ONCE", at_once)
+    for advance, dtype in ((True, make().state_type), (False, torch.int64)):
+        found = played(make(), 3, batch_size=5, advance=advance, dtype=dtype)
         assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
