@@ -43,6 +43,16 @@ def scale_free_step_size(sum_of_squares: float, c: float) -> float:
     return c / math.sqrt(sum_of_squares) if sum_of_squares > 0 else 0.0
 
 
+def looked_ahead(q_values: Tensor, before: Tensor, weight: float) -> Tensor:
+    """Q_t + o (Q_t - Q_{t-1}): a guess of Q_{t+1}, [..., A] in reward units.
+
+    Policy mirror descent along it is optimistic (Rakhlin & Sridharan 2013, "Optimization, learning, and games
+    with predictable sequences", whose o is 1). Where a policy chases a population that runs from it, Q turns
+    back and forth, and a step along Q alone comes too late.
+    """
+    return torch.add(q_values, q_values - before, alpha=weight)
+
+
 def mixing_weight(epoch: int, c_mix: float, mix_offset: float) -> float:
     """w_t = min(1, c_mix / (t + offset)), t = 0, 1, ...
 

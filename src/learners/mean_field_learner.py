@@ -1,12 +1,17 @@
 """What the policy-mirror-descent learners share: the schedules, and whose trajectories are counted."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ..errors import UserError
 from ..functional.mirror_descent import mixing_weight, scale_free_step_size, step_size
 from .cell_learner import CellLearner
 from .epoch_learner import require_choices, require_mean_field_agent, require_undiscounted
+from .optimism import Optimism
 from .scale_free import Spreads, is_scale_free
 
 
@@ -43,11 +48,14 @@ class MeanFieldLearner(MirrorDescentSchedules, CellLearner):
         scheme: the host's batch scheme (not read).
         logger: the host's logger.
         args: besides CellLearner's, reads ``gamma``, ``tau``, ``c_xi``, ``c_mix``, ``mix_offset``,
-            ``td_agents``, ``td_target``, ``step_rule``, ``c_scale_free`` and
-            ``population_info["reward_factor"]``.
+            ``td_agents``, ``td_target``, ``step_rule``, ``c_scale_free``, ``optimism`` and
+            ``population_info``.
+
+    With ``optimism`` o > 0 the step goes along Q_t + o (Q_t - Q_{t-1}).
 
     Attributes:
         spreads: state of the scale-free rule, None where it does not hold.
+        optimism: what remembers Q_{t-1}, None without.
 
     Raises:
         UserError: a setting that the algorithm cannot serve.
@@ -60,15 +68,30 @@ class MeanFieldLearner(MirrorDescentSchedules, CellLearner):
         check_settings(args)
         require_choices(args, {"step_rule": ("auto", "sqrt", "scale_free")})
         require_mean_field_agent(mac, args)
+        if args.optimism and mac.population_dependent:
+            raise UserError(
+                f"optimism={args.optimism}: it compares Q of two epochs row by row, and a policy that reads "
+                "the population has no rows to keep; set optimism=0.0 or population_dependent=False"
+            )
         self.spreads = Spreads() if is_scale_free(args, backward=self.sweeps_backwards(args)) else None
+        shape = (args.population_info["horizon"], self.n_states, self.n_actions)
+        self.optimism = Optimism(args.optimism, shape) if args.optimism else None
 
     def modules(self) -> dict[str, Any]:
-        return {} if self.spreads is None else {"spreads": self.spreads}
+        return {name: module for name, module in self._memories().items() if module is not None}
+
+    def _memories(self) -> dict[str, torch.nn.Module | None]:
+        return {"spreads": self.spreads, "optimism": self.optimism}
 
     def cuda(self) -> None:
         super().cuda()
-        if self.spreads is not None:
-            self.spreads.cuda()
+        for module in self._memories().values():
+            if module is not None:
+                module.cuda()
+
+    def ahead(self, q_values: Tensor) -> Tensor:
+        """What the step goes along, given Q of this epoch's policy: [H, S, A] -> [H, S, A]."""
+        return q_values if self.optimism is None else self.optimism.ahead(q_values, epoch=self.epoch)
 
     def check_state(self, path: str, state: dict[str, Any]) -> None:
         if ("spreads" in state) != (self.spreads is not None):
@@ -111,6 +134,8 @@ def check_settings(args: SimpleNamespace) -> None:
     """
     require_undiscounted(args)
     require_choices(args, {"td_agents": ("all", "one"), "td_target": ("expected_sarsa", "sarsa")})
+    if not 0 <= args.optimism < math.inf:
+        raise UserError(f"optimism={args.optimism}: must be 0 or more, and finite")
     check_mirror_descent(args)
 
 

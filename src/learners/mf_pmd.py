@@ -143,7 +143,10 @@ class MFPMDLearner(MeanFieldLearner):
         critic_loss = self.fit_critic(statistics, targets, features)
         with torch.no_grad():
             rows = self.policy_rows(statistics, self.critic(features))
-            goal = mirror_descent_step(old, rows.q_values, xi=self.xi, tau=self.tau, mixing=self.mixing)
+            ahead = rows.q_values
+            if self.optimism is not None:
+                ahead = self.ahead(ahead[0]).unsqueeze(0)
+            goal = mirror_descent_step(old, ahead, xi=self.xi, tau=self.tau, mixing=self.mixing)
         policy_loss = self.fit_policy(statistics, goal, rows.weight)
         with torch.no_grad():
             new = self.mac.log_policy(statistics.population)

@@ -329,5 +329,10 @@ def check_sampled(args: SimpleNamespace) -> None:
     )
     if args.critic_type not in (AUTO, OF_OBSERVATIONS):
         raise UserError(f"critic_type={args.critic_type}: on observations choose {AUTO} or {OF_OBSERVATIONS}")
+    if args.optimism:
+        raise UserError(
+            f"optimism={args.optimism}: on observations Q has no cells to be compared from epoch to epoch, "
+            "set optimism=0.0"
+        )
     if args.learn_agents < 0:
         raise UserError(f"learn_agents={args.learn_agents}: must not be negative; 0 is all agents")

@@ -66,8 +66,8 @@ class MFPMDTabularLearner(MeanFieldLearner):
             if self.epoch == 0:
                 self.spreads.begin(square)
             self.spreads.add(square)
-        xi = self.xi
-        new = mirror_descent_step(log_policy, q_values, xi=xi, tau=tau, mixing=self.mixing)
+        xi, ahead = self.xi, self.ahead(q_values)
+        new = mirror_descent_step(log_policy, ahead, xi=xi, tau=tau, mixing=self.mixing)
         metrics = {"step_size": xi}
         if self.logs or not math.isfinite(new.sum().item()):  # metrics tell of divergence, too
             weights = statistics.state_count.sum(0)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mf_pmd.functional.mirror_descent import (
+    looked_ahead,
     mirror_descent_step,
     mirror_descent_target,
     mix_with_uniform,
@@ -121,6 +122,34 @@ def test_limits_of_mixing():
     assert torch.equal(mix_with_uniform(log_policy, 0.0), log_policy)
     assert mix_with_uniform(log_policy, 1.0).exp().tolist() == pytest.approx([1 / 3] * 3)
     assert mix_with_uniform(log_policy, 0.3).exp().tolist() == pytest.approx([0.8, 0.1, 0.1])
+
+
+def test_looking_ahead_goes_on_as_q_went():
+    before, now = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[3.0, 2.0], [0.5, 0.0]])
+    assert looked_ahead(now, before, 1.0).tolist() == [[5.0, 2.0], [1.0, 0.0]]
+    assert looked_ahead(now, before, 0.5).tolist() == [[4.0, 2.0], [0.75, 0.0]]
+    assert torch.equal(looked_ahead(now, now, 0.7), now)
+    assert now.tolist() == [[3.0, 2.0], [0.5, 0.0]]
+
+
+@pytest.mark.parametrize(("weight", "ends"), [(0.0, False), (1.0, True)])
+def test_optimistic_steps_end_the_circles_of_matching_pennies(weight, ends):
+    # two players, one row each: what pays one costs the other, so that plain steps spiral outwards
+    payoff = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    log_policies = [torch.tensor([0.9, 0.1], dtype=torch.float64).log() for _ in range(2)]
+    before = None
+    for _ in range(400):
+        one, two = (log_policy.exp() for log_policy in log_policies)
+        q_values = [payoff @ two, -one @ payoff]
+        before = before or q_values
+        log_policies = [
+            mirror_descent_target(log_policy, looked_ahead(q, q_before, weight), xi=0.2, tau=0.0)
+            for log_policy, q, q_before in zip(log_policies, q_values, before, strict=True)
+        ]
+        before = q_values
+    off = max((log_policy.exp()[0] - 0.5).abs().item() for log_policy in log_policies)
+    assert (off < 0.01) == ends
+    assert ends or off > 0.3
 
 
 def test_schedules():

@@ -31,6 +31,8 @@ FORMS = {
     "neural": ("mf_pmd", []),
     "neural, sarsa": ("mf_pmd", ["td_target=sarsa", "td_lambda=0.5"]),
     "neural, scale-free": ("mf_pmd", ["step_rule=scale_free"]),
+    "tabular, optimistic": ("mf_pmd_tabular", ["optimism=0.5"]),
+    "neural, optimistic": ("mf_pmd", ["optimism=1.0"]),
     "population dependent": ("mf_pmd", ["population_dependent=True", "output_policy=average"]),
     "neural, on observations": (
         "mf_pmd",

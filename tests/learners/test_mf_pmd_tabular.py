@@ -55,6 +55,7 @@ def make_learner(recording_logger):
             "td_delta": 0.5,
             "step_rule": "sqrt",
             "c_scale_free": 1.0,
+            "optimism": 0.0,
             "common_reward": False,
             "gamma": 1.0,
             "add_value_last_step": False,
@@ -69,7 +70,12 @@ def make_learner(recording_logger):
         }
         agent = SimpleNamespace(tabular=True, log_table=torch.full((horizon, n_states, 2), 0.5).log())
         recorded = []
-        mac = SimpleNamespace(agent=agent, recorded=recorded, record_iterate=lambda: recorded.append(1))
+        mac = SimpleNamespace(
+            agent=agent,
+            population_dependent=False,
+            recorded=recorded,
+            record_iterate=lambda: recorded.append(1),
+        )
         return MFPMDTabularLearner(mac, {}, recording_logger, SimpleNamespace(**settings))
 
     return make
@@ -236,6 +242,37 @@ def test_a_scale_free_epoch_by_hand(make_learner, recording_logger):
     assert (table[0] / table[1]).item() == pytest.approx(
         odds ** (1 - 0.375 * xi) * math.exp(3 * xi), rel=1e-5
     )
+
+
+def test_optimistic_epochs_by_hand(make_learner):
+    # one state, xi_t = 1 / sqrt(t + 1), action 1 pays 0: steps along Q_0 = 1, then Q_1 + .5 (Q_1 - Q_0) = 2.5
+    learner = make_learner(n_states=1, horizon=1, optimism=0.5)
+    for t_env, reward in ((1, 1.0), (2, 2.0)):
+        batch = make_batch([[[0, 0], [0, 0]]], [[[0, 1], [0, 0]]], [[[reward, 0.0]]])
+        learner.train(batch, t_env=t_env, episode_num=1)
+    table = learner.mac.agent.log_table[0, 0]
+    assert (table[0] - table[1]).item() == pytest.approx(1 + 2.5 / math.sqrt(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [{}, SCALE_FREE])
+def test_a_resumed_optimistic_run_goes_on_where_it_was(make_learner, step):
+    whole, first, second = (make_learner(optimism=0.7, **step) for _ in range(3))
+    epochs(whole, REWARDS, 4)
+    epochs(first, REWARDS, 2)
+    for name, module in second.modules().items():
+        module.load_state_dict(first.modules()[name].state_dict())
+    second.mac.agent.log_table.copy_(first.mac.agent.log_table)
+    second.epoch = first.epoch
+    epochs(second, REWARDS, 2)
+    assert torch.equal(second.mac.agent.log_table, whole.mac.agent.log_table)
+    second.modules()["optimism"].before.zero_()
+    assert not torch.equal(epochs(second, REWARDS, 1), epochs(whole, REWARDS, 1))  # it does matter
+
+
+@pytest.mark.parametrize("optimism", [-0.1, math.nan, math.inf])
+def test_optimism_that_is_refused(make_learner, optimism):
+    with pytest.raises(UserError, match=f"optimism={optimism}: must be 0 or more, and finite"):
+        make_learner(optimism=optimism)
 
 
 def test_where_actions_never_differ_nothing_is_learnt(make_learner):
