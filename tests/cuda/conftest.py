@@ -126,9 +126,9 @@ def refuse_what_cuda_refuses(func: Any, args: tuple, tensors: list[torch.Tensor]
     if all(there) or not any(there) or name in {"copy_", "_to_copy"}:
         return
     strangers = [t for t, is_there in zip(tensors, there, strict=True) if not is_there]
-    if name in INDEXES:
-        strangers = [] if isinstance(args[0], OnDevice) else [args[0]]
     elementwise = torch.Tag.pointwise in func.tags or name in {"fill_", "masked_fill", "masked_fill_"}
+    if name in INDEXES:  # indices may be anywhere, and a single value
+        strangers = [t for t in (args[0], *args[2:3]) if not isinstance(t, OnDevice) and t.dim()]
     if any(t.dim() or not elementwise for t in strangers):
         raise RuntimeError(f"{func}: expected all tensors to be on the same device, cuda:0, not cpu")
 

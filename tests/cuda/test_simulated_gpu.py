@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU that is there is not simulated")
 WAITS = {
     "a number": lambda x: x.sum().item(),
     "a truth": lambda x: bool((x > 0).all()),
@@ -42,6 +43,7 @@ REFUSED = {
     "a sum of both": lambda x: x + torch.ones(4),
     "both side by side": lambda x: torch.cat([x, torch.ones(1)]),
     "a table that is not there": lambda x: torch.ones(4)[x.long() - 1],
+    "values that are not there": lambda x: x.__setitem__(x.long()[:2] - 1, torch.ones(2)),
     "products of integers": lambda x: x.long().view(2, 2) @ x.long().view(2, 2),
     "a generator that is not there": lambda x: torch.rand(2, device=x.device, generator=torch.Generator()),
 }
