@@ -15,6 +15,7 @@ LEARNERS = [
     ("mf_pmd_tabular", "a_sis", "step_rule=scale_free"),
     ("mf_pmd_tabular", "taxi_lite", "td_target=expected_sarsa"),
     ("mf_pmd_tabular", "a_rps", "td_target=sarsa"),
+    ("mf_pmd_tabular", "a_sis", "optimism=1.0"),
     ("mf_pmd_tabular", "a_beach", "runner=counts"),
     ("mf_pmd", "a_beach", "population_dependent=True"),
     ("ipmd", "a_sis", "output_policy=last"),
