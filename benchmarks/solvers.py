@@ -1,6 +1,7 @@
 """Learning from counts of agents against solvers that are told the model, in time to an exploitability.
 
     python benchmarks/solvers.py [--games susceptible_infected,...] [--repeats 5] [--share 0.05] [--json FILE]
+    python benchmarks/solvers.py --games left_right,...   # any other of MFGLib's, on which nothing was chosen
     python benchmarks/solvers.py --quick          # small games, few iterations; says nothing of speed
 
 On MFGLib's games: MFGLib's ``OnlineMirrorDescent`` at its default step and at the best of a grid, against
@@ -41,6 +42,7 @@ from training import Training
 
 from mf_pmd.functional.exploitability import mean_field_exploitability
 from mf_pmd.functional.mean_field import tabular_policy
+from mf_pmd.games.mfglib_environments import ENVIRONMENTS
 from mf_pmd.games.mfglib_game import make_environment
 
 GAMES = ("susceptible_infected", "beach_bar", "building_evacuation")
@@ -52,7 +54,7 @@ FEWEST_REPEATS = 5
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 ONE_EPISODE = ("batch_size_run=1", "batch_size=1", "buffer_size=1")
 KEPT_FIRST = ("c_mix=0.0", "output_policy=last")
-WORDS = (*ONE_EPISODE, *KEPT_FIRST, "c_scale_free=5.0")
+WORDS = (*ONE_EPISODE, *KEPT_FIRST, "c_scale_free=5.0", "optimism=0.5")
 MORE_WORDS = {"building_evacuation": ("output_policy=tail",)}
 HEAD = (
     "game",
@@ -366,9 +368,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("words", nargs="*", metavar="with key=value")
     given = sys.argv[1:] if argv is None else argv
     options = parser.parse_args([word for word in given if word != "with"])
-    unknown = set(options.games) - {*GAMES, CROWD}
+    unknown = set(options.games) - {*ENVIRONMENTS, CROWD}
     if unknown:
-        parser.error(f"--games: {', '.join(sorted(unknown))}: choose among {', '.join((*GAMES, CROWD))}")
+        known = ", ".join((*ENVIRONMENTS, CROWD))
+        parser.error(f"--games: {', '.join(sorted(unknown))}: choose among {known}")
     if options.quick:
         options.games, options.repeats, options.most = ["beach_bar", CROWD], 1, 3
     elif options.repeats < FEWEST_REPEATS:

@@ -60,12 +60,12 @@ def sweep_backwards(
         row, or 0.
     """
     visits, lam = statistics.visits, 1.0 if fallback is None else lam
-    visited = visits > 0
+    visited, mass = visits > 0, visits.clamp(min=1)
     complete = bool(visited.all())  # as usual among many agents: nothing is to be filled in
-    reward = statistics.reward_sum / visits.clamp(min=1)
+    reward = statistics.reward_sum / mass
     if tau:
         reward = reward + tau * entropy(log_policy).unsqueeze(-1)
-    base = torch.zeros_like(reward) if fallback is None else fallback
+    base = reward.new_zeros(()).expand(reward.shape) if fallback is None else fallback
 
     def swept(target: Tensor, at: int | slice) -> Tensor:
         if complete:
@@ -80,35 +80,20 @@ def sweep_backwards(
             return target if lam == 1 else lam * target + (1 - lam) * base[:, h]
 
         return TDSweep(swept(reward + after_cells(statistics, bootstrap), slice(None)), visited)
-    policy = kept = log_policy.exp()  # kept: dV_h / d target_h
-    offset: Tensor | float = 0.0
+    # V_h(s) = offset_h(s) + sum_a kept_h(s, a) x (mean of V_{h+1}(s') over the visits of (h, s, a)): from one
+    # step to the one before it goes V alone, and all the rest is computed for all steps at once
+    policy = kept = log_policy.exp()
+    unswept = None
     if lam < 1 or not complete:
         kept = lam * policy * visited
         others = policy - kept  # goes to the fallback or, where rows are filled, to the row's mean target
-        offset = (others * base).sum(-1)
+        unswept = (others * base).sum(-1)
         if fill_rows:
             kept = kept + others.sum(-1, keepdim=True) * row_shares(visits)
-    following = after_values(statistics, kept, offset + (kept * reward).sum(-1))
+    offset = (kept * reward).sum(-1)
+    values = statistics.values_backwards(kept / mass, offset if unswept is None else unswept + offset)
+    following = statistics.value_reached(values[:, 1:]) / mass
     return TDSweep(swept(reward + following, slice(None)), visited)
-
-
-def after_values(statistics: CellStatistics, kept: Tensor, offset: Tensor) -> Tensor:
-    """Mean of V_{h+1}(s') over the visits of every cell, V_h being affine in V_{h+1} and V_T = 0.
-
-    V_h(s) = offset_h(s) + sum_a kept_h(s, a) x (mean of V_{h+1}(s') over the visits of (h, s, a)). From one
-    step to the one before it goes V alone; all the rest is computed for all steps at once.
-
-    Args:
-        statistics: of B episodes.
-        kept: dV_h(s) / d target_h(s, a), 0 where nobody was, [B, T, S, A].
-        offset: V_h if V_{h+1} were zero, [B, T, S].
-
-    Returns:
-        [B, T, S, A]; 0 at the last step and where nobody was.
-    """
-    visits = statistics.visits.clamp(min=1)
-    values = statistics.values_backwards(kept / visits, offset)
-    return statistics.value_reached(values[:, 1:]) / visits
 
 
 def after_cells(statistics: CellStatistics, bootstrap: Callable[[int, Tensor], Tensor]) -> Tensor:

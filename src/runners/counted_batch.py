@@ -86,12 +86,16 @@ class Ledger:
         where = torch.stack([types * self.kernels.n_cells + acted.tagged for acted in self.acted], 1)
         return self.rewards.flatten(2).gather(2, where).sum(1)  # [B, T, K] -> [B, K]
 
+    def _of_all_types(self, values: Tensor) -> Tensor:
+        """The sum over the types of [B, T, G, C]."""
+        return values if self.kernels.n_types == 1 else values.sum(2)
+
     def statistics(self) -> CellStatistics:
         """Of all steps added, float64."""
         kernels = self.kernels
         cells = (kernels.n_states, kernels.n_actions)
         shape = (*self.cells.shape[:2], *cells)
-        visits = self.cells.sum(2).reshape(shape)
+        visits = self._of_all_types(self.cells).reshape(shape)
         following = None
         if self.pairs:
             pairs = [acted.pairs for acted in self.acted if acted.pairs is not None]
@@ -100,7 +104,7 @@ class Ledger:
             following = following.unflatten(-1, cells).unflatten(2, cells)
         return CellStatistics(
             visits=visits,
-            reward_sum=self.paid.sum(2).reshape(shape),
+            reward_sum=self._of_all_types(self.paid).reshape(shape),
             next_state=torch.stack(self.moves, 1).reshape(*shape, -1),
             next_cell=following,
             state_count=visits.sum(-1),

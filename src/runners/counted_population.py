@@ -84,10 +84,13 @@ class CountedKernels:
         """
         total = cells if self.n_types == 1 else cells.sum(2, keepdim=True)  # [B, H, 1, C]
         at_once = max(1, ENTRIES_AT_ONCE // cells[:, 0].numel())
-        parts = [slice(start, start + at_once) for start in range(0, len(self.clock), at_once)]
         steps = self.clock.unsqueeze(1)  # [H, 1]
-        found = [self.game.own_rewards(total[:, part], self.personal, steps[part]) for part in parts]
-        return torch.where(total > 0, found[0] if len(found) == 1 else torch.cat(found, 1), 0.0)
+        if at_once >= len(steps):
+            rewards = self.game.own_rewards(total, self.personal, steps)
+        else:
+            parts = zip(total.split(at_once, 1), steps.split(at_once), strict=True)
+            rewards = torch.cat([self.game.own_rewards(part, self.personal, h) for part, h in parts], 1)
+        return torch.where(total > 0, rewards, 0.0)
 
 
 def within_reach(rows: Tensor) -> Laws:
@@ -184,7 +187,7 @@ class CountedPopulation:
         laws = self.kernels.laws(total, h, rows=self.follows)
         drawn = multinomial(self.acted, laws.prepared, generator=self.game.generator)  # [B, G, C, W]
         self.untagged = self._arrived(drawn, laws.reach)
-        moves = drawn[:, 0] if self.kernels.n_types == 1 else drawn.sum(1)
+        moves = drawn.squeeze(1) if self.kernels.n_types == 1 else drawn.sum(1)
         return self._move_tagged(acted, laws, moves) if self.follows else moves
 
     def _arrived(self, drawn: Tensor, reach: Tensor | None) -> Tensor:
