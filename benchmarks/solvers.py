@@ -54,7 +54,7 @@ FEWEST_REPEATS = 5
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 ONE_EPISODE = ("batch_size_run=1", "batch_size=1", "buffer_size=1")
 KEPT_FIRST = ("c_mix=0.0", "output_policy=last")
-WORDS = (*ONE_EPISODE, *KEPT_FIRST, "c_scale_free=5.0", "optimism=0.5")
+WORDS = (*ONE_EPISODE, *KEPT_FIRST, "c_scale_free=6.0", "optimism=0.25")
 MORE_WORDS = {"building_evacuation": ("output_policy=tail",)}
 HEAD = (
     "game",

@@ -84,7 +84,8 @@ class MFGLibGame(TableGame):
         self._reward_kernel = self._fastest(environment.reward, known and known.reward)
         self._law: Tensor | None = None  # [S, A, S] of a fixed transition
         if self.fixed_transition:
-            even = torch.full((self.n_states, self.n_actions), 1 / (self.n_states * self.n_actions))
+            cells = (self.n_states, self.n_actions)
+            even = torch.full(cells, 1 / math.prod(cells), device=self.device)
             self._law = self._laws(even, torch.tensor(0))
 
     def transition_table(self, mu: Tensor, personal: Tensor, steps: Tensor | int = 0) -> Tensor:

@@ -114,10 +114,7 @@ def test_a_counted_step_waits_for_nothing(gpu, plays, monkeypatch, key):
             assert torch.equal(getattr(found.statistics, name).cpu(), getattr(expected, name))
 
 
-FIXED = pytest.mark.xfail(strict=True, raises=RuntimeError, reason="its law stays on the CPU")
-
-
-@pytest.mark.parametrize("key", ["susceptible_infected", pytest.param("beach_bar", marks=FIXED)])
+@pytest.mark.parametrize("key", ["susceptible_infected", "beach_bar"])
 def test_kernels_of_mfglib_are_called_on_the_cpu_and_nothing_else_waits(gpu, plays, monkeypatch, key):
     word = f"env_args.key={key}"
     runner = plays("mf_pmd_tabular", "mfglib", word)
