@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-AGENTS_AT_ONCE = 2**18  # whose temporaries take 2 MiB at most, and are got from memory that was just freed
+AGENTS_AT_ONCE = 2**20  # whose temporaries take 8 MiB at most, and are got from memory that was just freed
 
 
 def in_parts(
