@@ -181,7 +181,7 @@ class MeanFieldMAC(PopulationMAC):
         torch.save(self.agent.state_dict(), Path(path) / "agent.th")
         saved = {"meta": self._meta(), "history": self.history.state_dict()}
         if not self.population_dependent:
-            saved["tables"] = {name: self.history.mean(name).cpu() for name in OUTPUT_POLICIES}
+            saved["tables"] = {name: self.history.mean(name).cpu().clone() for name in OUTPUT_POLICIES}
         torch.save(saved, Path(path) / POLICY_FILE)
 
     def load_models(self, path: str) -> None:

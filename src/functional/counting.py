@@ -55,8 +55,7 @@ def conditional(laws: Tensor, *, dim: int = -1) -> Conditional:
         width = max(1, int((laws > 0).sum(-1).max()))
         laws, places = laws.topk(width, -1)
     *first, later = laws.unbind(dim)
-    if len(first) > 1:  # all of the last few may be 0, but not all
-        later = later.clamp(min=SMALLEST)
+    later = later.clamp(min=SMALLEST)
     shares = []
     for chance in reversed(first):
         later = later + chance

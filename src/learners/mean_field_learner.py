@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import UserError
 from ..functional.mirror_descent import mixing_weight, scale_free_step_size, step_size
@@ -89,14 +88,13 @@ class MeanFieldLearner(MirrorDescentSchedules, CellLearner):
             if module is not None:
                 module.cuda()
 
-    def ahead(self, q_values: Tensor) -> Tensor:
-        """What the step goes along, given Q of this epoch's policy: [H, S, A] -> [H, S, A]."""
-        return q_values if self.optimism is None else self.optimism.ahead(q_values, epoch=self.epoch)
-
     def check_state(self, path: str, state: dict[str, Any]) -> None:
         if ("spreads" in state) != (self.spreads is not None):
             rule = "scale_free" if "spreads" in state else "sqrt"
             raise UserError(f"checkpoint_path={path}: it was trained by another rule, set step_rule={rule}")
+        if ("optimism" in state) != (self.optimism is not None):
+            remedy = "a positive optimism" if "optimism" in state else "optimism=0.0"
+            raise UserError(f"checkpoint_path={path}: it was trained by another rule, set {remedy}")
         super().check_state(path, state)
 
     @property

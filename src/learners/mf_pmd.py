@@ -145,7 +145,8 @@ class MFPMDLearner(MeanFieldLearner):
             rows = self.policy_rows(statistics, self.critic(features))
             ahead = rows.q_values
             if self.optimism is not None:
-                ahead = self.ahead(ahead[0]).unsqueeze(0)
+                held = statistics.state_count.sum(0) > 0  # [T, S]; a critic knows all actions of a row
+                ahead = self.optimism.ahead(ahead[0], held.unsqueeze(-1)).unsqueeze(0)
             goal = mirror_descent_step(old, ahead, xi=self.xi, tau=self.tau, mixing=self.mixing)
         policy_loss = self.fit_policy(statistics, goal, rows.weight)
         with torch.no_grad():

@@ -66,7 +66,9 @@ class MFPMDTabularLearner(MeanFieldLearner):
             if self.epoch == 0:
                 self.spreads.begin(square)
             self.spreads.add(square)
-        xi, ahead = self.xi, self.ahead(q_values)
+        xi, ahead = self.xi, q_values
+        if self.optimism is not None:
+            ahead = self.optimism.ahead(q_values, visits > 0)
         new = mirror_descent_step(log_policy, ahead, xi=xi, tau=tau, mixing=self.mixing)
         metrics = {"step_size": xi}
         if self.logs or not math.isfinite(new.sum().item()):  # metrics tell of divergence, too
